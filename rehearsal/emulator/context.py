@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,10 @@ class Region:
     """elbv2: begin to drain the instances."""
     target_state: Callable[[str, str], str | None] = lambda _arn, _target: None
     """elbv2: (target group arn, instance id) → state as ELBv2 names it, or None if not registered."""
+
+    function_prefix: Callable[[Mapping[str, Any], dict[str, str]], Sequence[str]] = lambda _config, _env: ()
+    """vpc_functions: (a function's configuration, its environment, which may be changed) → the command
+    that starts its process where it belongs (e.g. in a network namespace), before the interpreter."""
 
     members: list[Callable[[], Mapping[str, Collection[str]]]] = field(default_factory=list)
     """Each: private address → security group ids of what listens there. ec2, rds, elbv2, vpc_functions

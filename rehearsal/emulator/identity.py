@@ -1,0 +1,74 @@
+"""IAM as strict as the real one where the emulator is not: who is root, and the roles of servers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from typing import Any
+
+from rehearsal.emulator.context import Region
+from rehearsal.emulator.internals import ministack
+
+RELIES_ON = (
+    ("core.iam_evaluator", "is_root_access_key"),
+    ("services.sts", "is_root_access_key"),
+    ("services.sts", "register_session"),
+    ("services.sts", "_sessions"),
+    ("services.iam", "_lookup_instance_profile"),
+)
+
+ROLE_SESSION_SECONDS = 6 * 3600
+"""How long credentials from instance metadata hold, as on EC2 ("Retrieve security credentials")."""
+
+
+def install(region: Region) -> None:
+    """Take away the emulator's back doors: the keys `test` and any account number are no root any more."""
+    for module in ("core.iam_evaluator", "services.sts"):
+        ministack(module).is_root_access_key = _is_root_access_key
+
+
+def _is_root_access_key(access_key_id: str) -> bool:
+    # The empty key stands for calls that the emulator makes on its own behalf.
+    return not access_key_id or access_key_id == os.environ["AWS_ACCESS_KEY_ID"]
+
+
+def role_credentials(account: str, role: str, session: str, generation: int) -> dict[str, Any]:
+    """Credentials of an assumed role as the metadata service hands them out, known to the emulator.
+
+    The same (role, session, generation) gives the same keys, so that a server that asks twice gets the
+    same answer. Returns AccessKeyId, SecretAccessKey, Token, Expiration (epoch seconds).
+    """
+    seed = f"{os.environ['AWS_SECRET_ACCESS_KEY']}:{account}:{role}:{session}:{generation}"
+
+    def derive(purpose: str) -> str:
+        return hashlib.sha256(f"{purpose}:{seed}".encode()).hexdigest()
+
+    key = f"ASIA{derive('key')[:16].upper()}"
+    sts = ministack("services.sts")
+    if key not in sts._sessions:
+        sts.register_session(
+            key,
+            {
+                "Arn": f"arn:aws:sts::{account}:assumed-role/{role}/{session}",
+                "UserId": f"{role}:{session}",
+                "SecretAccessKey": derive("secret"),
+                "SessionToken": derive("token"),
+                "Expiration": time.time() + ROLE_SESSION_SECONDS,
+            },
+        )
+    return {
+        "AccessKeyId": key,
+        "SecretAccessKey": derive("secret"),
+        "Token": derive("token"),
+        "Expiration": sts._sessions[key]["Expiration"],
+    }
+
+
+def role_of_profile(profile_arn: str) -> str | None:
+    """Name of the role in an instance profile, or None."""
+    profile = ministack("services.iam")._lookup_instance_profile(name="", arn=profile_arn)
+    roles = (profile or {}).get("Roles") or []
+    if not roles:
+        return None
+    return str(roles[0])

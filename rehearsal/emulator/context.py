@@ -96,6 +96,8 @@ class Region:
     append one; security_groups joins them for the firewall."""
     closing: list[Callable[[], None]] = field(default_factory=list)
     """Called in reverse order when the region goes down."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set as soon as the region is told to stop: whatever waits on a thread gives up."""
 
     @property
     def endpoint(self) -> str:

@@ -23,6 +23,7 @@ SERVICE_MODULES = (
     "autoscaling",
     "ssm",
     "cloudformation_types",
+    "vpc",
     "security_groups",
     "vpc_functions",
     "rds",

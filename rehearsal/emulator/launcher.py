@@ -71,6 +71,7 @@ async def serve(region: Region, bind: Sequence[str], stop: asyncio.Event) -> Non
 
     async def stopped() -> None:
         await stop.wait()
+        region.stopping.set()
 
     await hypercorn_serve(application, config, shutdown_trigger=stopped)
 

@@ -91,6 +91,17 @@ class Region:
     """vpc_functions: (a function's configuration, its environment, which may be changed) → the command
     that starts its process where it belongs (e.g. in a network namespace), before the interpreter."""
 
+    open_vpc: Callable[[str], None] = _not_wired("open_vpc")
+    """ec2: make sure that the VPC (id) exists in the data plane before something is plugged into it."""
+    lookups: list[Callable[[str, str, str], list[str] | None]] = field(default_factory=list)
+    """Each: (lower-case name, record type, source address) → answers, or None if the name is not its own.
+    The first that answers is believed; nobody's name does not exist. For rds, elbv2, route53."""
+    lookup: Callable[[str, str, str], list[str]] = _not_wired("lookup")
+    """route53: (name, type, source address or "") → the answers of the region's DNS; [] for none."""
+    names: list[Callable[[str], Collection[str] | None]] = field(default_factory=list)
+    """Each: a name of AWS's own → its addresses, or None for a name that is not the provider's. rds and
+    elbv2 append one; route53 asks them."""
+
     members: list[Callable[[], Mapping[str, Collection[str]]]] = field(default_factory=list)
     """Each: private address → security group ids of what listens there. ec2, rds, elbv2, vpc_functions
     append one; security_groups joins them for the firewall."""
@@ -103,6 +114,14 @@ class Region:
     def endpoint(self) -> str:
         """The AWS endpoint as functions and servers see it."""
         return f"http://{self.address}:{self.port}"
+
+    def look_up(self, name: str, kind: str, source: str) -> list[str]:
+        """What the region's resolver answers."""
+        for lookup in self.lookups:
+            answers = lookup(name, kind, source)
+            if answers is not None:
+                return answers
+        return []
 
     def all_members(self) -> dict[str, set[str]]:
         """Every address with all security groups that apply to it."""

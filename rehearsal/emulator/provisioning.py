@@ -58,8 +58,9 @@ def wrap_type(resource_type: str, operation: str, make: Callable[[Handler], Hand
     original = handlers[operation]
     replacement = functools.wraps(original)(make(original))
     handlers[operation] = replacement
-    if getattr(provisioners, original.__name__, None) is original:
-        setattr(provisioners, original.__name__, replacement)
+    name = str(getattr(original, "__name__", ""))
+    if getattr(provisioners, name, None) is original:
+        setattr(provisioners, name, replacement)
 
 
 def after(original: Handler, then: Callable[[], None]) -> Handler:
@@ -121,7 +122,7 @@ def initiated(
 
 def abandoned(stack_name: str, logical_id: str) -> None:
     """Take back what `initiated` showed, after the create failed and cleaned up behind itself."""
-    stack = ministack("services.cloudformation")._stacks.get(stack_name) or {}
+    stack: dict[str, Any] = ministack("services.cloudformation")._stacks.get(stack_name) or {}
     known = stack.get("_resources", {}).get(logical_id)
     if known is not None and known["ResourceStatus"] == "CREATE_IN_PROGRESS":
         del stack["_resources"][logical_id]

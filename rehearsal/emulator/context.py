@@ -76,6 +76,8 @@ class Region:
     """An instance began, became ready, or ended."""
     security_changed: Signal = _signal("security_changed")
     """A security group, a rule, or who is in a group changed: re-apply the firewall."""
+    certificates_changed: Signal = _signal("certificates_changed")
+    """A certificate was issued."""
 
     # Wires: set by the module that owns the answer
     instance_address: Callable[[str], str | None] = _not_wired("instance_address")

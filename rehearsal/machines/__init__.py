@@ -5,7 +5,7 @@ from rehearsal.machines.database import Database
 from rehearsal.machines.firewall import Firewall, Rule, SecurityGroup
 from rehearsal.machines.front_door import FrontDoor
 from rehearsal.machines.image import build_image
-from rehearsal.machines.load_balancer import Listener, LoadBalancer, Target, TargetGroup
+from rehearsal.machines.load_balancer import REDIRECT, Listener, LoadBalancer, Target, TargetGroup
 from rehearsal.machines.machines import Machines
 from rehearsal.machines.metadata import Credentials, Instance, Metadata
 from rehearsal.machines.network import Network
@@ -13,6 +13,7 @@ from rehearsal.machines.resolver import Resolver
 from rehearsal.machines.server import Result, Server
 
 __all__ = [
+    "REDIRECT",
     "Authority",
     "Credentials",
     "Database",

@@ -18,6 +18,7 @@ from rehearsal.emulator import provisioning
 from rehearsal.emulator.context import Region
 from rehearsal.emulator.internals import ministack, replace
 from rehearsal.emulator.provisioning import Handler, scope, wrap_type
+from rehearsal.emulator.route53 import plain
 from rehearsal.machines import Authority
 
 RELIES_ON = (
@@ -197,7 +198,7 @@ class _Validator:
             self._issue(certificate)
 
     def _present(self, record: Mapping[str, str]) -> bool:
-        answers = self._region.lookup(record["Name"].rstrip("."), record["Type"], "")
+        answers = self._region.look_up(plain(record["Name"]), record["Type"], "")
         return record["Value"].rstrip(".") in [answer.rstrip(".").lower() for answer in answers]
 
     def _issue(self, certificate: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rehearsal.emulator.addresses import AddressBook
 
 if TYPE_CHECKING:
-    from rehearsal.machines import Machines
+    from rehearsal.machines import Machines, Server
 
 logger = logging.getLogger("region")
 
@@ -82,6 +82,10 @@ class Region:
     # Wires: set by the module that owns the answer
     instance_address: Callable[[str], str | None] = _not_wired("instance_address")
     """ec2: instance id → its private address while it is not terminated."""
+    server: Callable[[str], Server | None] = _not_wired("server")
+    """ec2: instance id → the server behind it, or None while there is none."""
+    instance_credentials: Callable[[str], Mapping[str, Any] | None] = _not_wired("instance_credentials")
+    """ec2: instance id → credentials of its role as instance metadata gives them out, None without a role."""
     register_targets: Callable[[str, Collection[str]], None] = _not_wired("register_targets")
     """elbv2: put instances (ids) into a target group (arn) on the group's port; repeated ids are no error."""
     deregister_targets: Callable[[str, Collection[str]], None] = _not_wired("deregister_targets")
@@ -94,15 +98,10 @@ class Region:
     that starts its process where it belongs (e.g. in a network namespace), before the interpreter."""
 
     open_vpc: Callable[[str], None] = _not_wired("open_vpc")
-    """ec2: make sure that the VPC (id) exists in the data plane before something is plugged into it."""
+    """vpc: make sure that the VPC (id) exists in the data plane before something is plugged into it."""
     lookups: list[Callable[[str, str, str], list[str] | None]] = field(default_factory=list)
     """Each: (lower-case name, record type, source address) → answers, or None if the name is not its own.
     The first that answers is believed; nobody's name does not exist. For rds, elbv2, route53."""
-    lookup: Callable[[str, str, str], list[str]] = _not_wired("lookup")
-    """route53: (name, type, source address or "") → the answers of the region's DNS; [] for none."""
-    names: list[Callable[[str], Collection[str] | None]] = field(default_factory=list)
-    """Each: a name of AWS's own → its addresses, or None for a name that is not the provider's. rds and
-    elbv2 append one; route53 asks them."""
 
     members: list[Callable[[], Mapping[str, Collection[str]]]] = field(default_factory=list)
     """Each: private address → security group ids of what listens there. ec2, rds, elbv2, vpc_functions

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import random
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,6 @@ ELSEWHERE = "elsewhere.zone"
 MAXIMUM_CHAIN = 8
 """CNAMEs and aliases followed for one question before it is given up as a loop."""
 
-AWS_SUFFIX = "amazonaws.com"
-
 NAME_SERVER_DOMAINS = ("com", "net", "org", "co.uk")
 """Every hosted zone gets one name server in each of these. Source: Route 53 developer guide, NS records."""
 
@@ -62,20 +61,17 @@ class Record:
 
 @dataclass(frozen=True)
 class Zone:
-    """A zone and who serves it. `networks`: for a private zone, the CIDRs that may see it."""
+    """A zone with all that it holds."""
 
     name: str
     records: tuple[Record, ...]
-    networks: tuple[str, ...] | None = None
 
 
 def install(region: Region) -> None:
     """Answer the region's DNS questions; give every zone name servers of its own."""
     _own_name_servers()
     names = _Names(region)
-    region.lookup = names.lookup
-    if region.machines is not None:
-        region.machines.resolver.lookup = names.lookup
+    region.lookups.insert(0, names.lookup)
 
 
 def plain(name: str) -> str:
@@ -88,23 +84,32 @@ class _Names:
 
     def __init__(self, region: Region) -> None:
         self._region = region
+        self._chain = threading.local()
 
-    def lookup(self, name: str, kind: str, source: str = "") -> list[str]:
-        """Answers of a type ("A", "CNAME", "NS", …) as `source` (an address) sees them; [] for none."""
+    def lookup(self, name: str, kind: str, source: str) -> list[str] | None:
+        """Answers of a type ("A", "CNAME", "NS", …) as `source` (an address) sees them; None for a name
+        that is in no zone."""
         with scope(self._region):
             zones = [*self._private(source), *self._elsewhere(), *self._delegated()]
-            return resolve(plain(name), kind.upper(), zones, self._of_aws)
+        zone = serving(name, zones)
+        if zone is None:
+            return None
+        found = find(name, kind, zone)
+        target = further(name, kind, zone)
+        if found is None and target is not None:
+            return self._follow(target, kind, source)
+        return list(found.values) if found is not None else []
 
-    def _of_aws(self, name: str) -> list[str] | None:
-        """Addresses of AWS's own names: load balancers, databases, the endpoints of services."""
-        for provider in self._region.names:
-            found = provider(name)
-            if found is not None:
-                return list(found)
-        if name.endswith((f".{self._region.name}.{AWS_SUFFIX}",)):
-            labels = name.removesuffix(f".{self._region.name}.{AWS_SUFFIX}").split(".")
-            return [] if labels[-1] in ("elb", "rds") else [self._region.address]
-        return None
+    def _follow(self, target: str, kind: str, source: str) -> list[str]:
+        """What an alias or a CNAME leads to; a loop ends with nothing."""
+        depth = getattr(self._chain, "depth", 0)
+        if depth >= MAXIMUM_CHAIN:
+            return []
+        self._chain.depth = depth + 1
+        try:
+            return self._region.look_up(target, kind, source)
+        finally:
+            self._chain.depth = depth
 
     def _delegated(self) -> Iterator[Zone]:
         route53 = ministack("services.route53")
@@ -180,28 +185,6 @@ def records(record_sets: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
     )
 
 
-def resolve(
-    name: str, kind: str, zones: Sequence[Zone], of_aws: Callable[[str], list[str] | None]
-) -> list[str]:
-    """The answers for a name: aliases and CNAMEs followed, across zones. The first of equal zones counts."""
-    for _ in range(MAXIMUM_CHAIN):
-        if kind == "A" and (addresses := of_aws(name)) is not None:
-            return addresses
-        zone = serving(name, zones)
-        if zone is None:
-            return []
-        record = find(name, kind, zone) or (find(name, "CNAME", zone) if kind != "CNAME" else None)
-        if record is None:
-            return []
-        if record.alias is not None:
-            name = record.alias
-        elif record.type == "CNAME" and kind != "CNAME":
-            name = plain(record.values[0])
-        else:
-            return list(record.values)
-    return []
-
-
 def serving(name: str, zones: Sequence[Zone]) -> Zone | None:
     """The zone that answers for a name: the one with the longest matching name, the first of equals."""
     best: Zone | None = None
@@ -213,12 +196,25 @@ def serving(name: str, zones: Sequence[Zone]) -> Zone | None:
 
 
 def find(name: str, kind: str, zone: Zone) -> Record | None:
-    """The record of a name and type; a wildcard answers for names that do not exist at all (RFC 4592)."""
-    same = [record for record in zone.records if record.name == name]
-    if not same:
-        parent = name.partition(".")[2]
-        same = [record for record in zone.records if record.name == f"*.{parent}"]
-    return next((record for record in same if record.type == kind), None)
+    """The record with values of a name and type."""
+    return next((r for r in candidates(name, zone) if r.type == kind and r.alias is None), None)
+
+
+def further(name: str, kind: str, zone: Zone) -> str | None:
+    """Where the answer for a name and type is to be looked for: an alias's target, or a CNAME's."""
+    for record in candidates(name, zone):
+        if record.alias is not None and record.type == kind:
+            return record.alias
+        if record.type == "CNAME" and record.values and kind != "CNAME":
+            return plain(record.values[0])
+    return None
+
+
+def candidates(name: str, zone: Zone) -> list[Record]:
+    """The records of a name; a wildcard answers for names that do not exist at all (RFC 4592)."""
+    parent = name.partition(".")[2]
+    own = [record for record in zone.records if record.name == name]
+    return own or [record for record in zone.records if record.name == f"*.{parent}"]
 
 
 def name_servers(choose: Callable[[int], int] = random.randrange) -> list[str]:

@@ -36,6 +36,7 @@ def install(region: Region) -> None:
     wrap_action(ec2, "DeleteSubnet", lambda original: _keep_used_subnet_by_api(region, original))
     wrap_type("AWS::EC2::Subnet", "delete", lambda original: _keep_used_subnet_by_stack(region, original))
     notify(ec2, CHANGES, ("AWS::EC2::VPC",), networks.agree)
+    region.open_vpc = lambda _vpc_id: networks.agree()
     original = ec2._subnet_fields_xml
 
     def counted(subnet: dict[str, Any], tag: str = "item") -> str:

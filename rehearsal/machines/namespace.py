@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from rehearsal.machines.commands import execute
 from rehearsal.machines.places import RESOLVER_ADDRESS
@@ -32,13 +33,16 @@ def enter(
     sockets: Sequence[socket.socket] = (),
     die_with_parent: bool = True,
     env: Mapping[str, str] | None = None,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Run `python -m module argv…` in new network, mount and PID namespaces, with listening `sockets`.
 
-    Everything inside dies with the process returned. It also dies with the calling *thread* if
-    `die_with_parent`; otherwise it gets a session of its own and outlives the terminal. End it with
-    `stop()`: it ignores SIGTERM itself. `env` is added to the environment. Inside,
-    `inherited_sockets()` gives the sockets. Needs root.
+    Everything inside dies with the process returned, and also with the calling *thread* if
+    `die_with_parent`. It has a session of its own: a terminal's Ctrl-C reaches only the caller, which
+    ends the region in order with `stop()` (it ignores SIGTERM itself). `env` is added to the environment;
+    `stdout` and `stderr` are as for subprocess.Popen. Inside, `inherited_sockets()` gives the sockets,
+    under the same numbers as outside. Needs root.
     """
     descriptors = [listening.fileno() for listening in sockets]
     inside = [sys.executable, "-m", "rehearsal.machines.namespace", module, *argv]
@@ -47,7 +51,10 @@ def enter(
         [*dying, *UNSHARE, *inside],
         pass_fds=descriptors,
         env={**os.environ, **(env or {}), SOCKETS_VARIABLE: ",".join(map(str, descriptors))},
-        start_new_session=not die_with_parent,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
     )
 
 
@@ -102,7 +109,7 @@ def main() -> None:
         sys.argv = [module, *argv]
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         return
-    # A terminal sends Ctrl-C to the module too, which then closes in order; this process outwaits it.
+    # Whoever interrupts also interrupts the module, which then closes in order; this process outwaits it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: os.kill(child, signal.SIGTERM))
     sys.stdout.flush()

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from rehearsal.emulator.addresses import AddressBook
 
 if TYPE_CHECKING:
+    from rehearsal.emulator.ec2 import Launch
+    from rehearsal.emulator.ssm import Library
     from rehearsal.machines import Machines, Server
 
 logger = logging.getLogger("region")
@@ -86,12 +88,23 @@ class Region:
     """ec2: instance id → the server behind it, or None while there is none."""
     instance_credentials: Callable[[str], Mapping[str, Any] | None] = _not_wired("instance_credentials")
     """ec2: instance id → credentials of its role as instance metadata gives them out, None without a role."""
+    reaches_aws: Callable[[str], bool] = _not_wired("reaches_aws")
+    """ec2: whether a server's route (gateway, NAT, endpoints) leads to Systems Manager."""
+    documents: Library = field(init=False)
+    """ssm: the account's documents."""
+    launch_instance: Callable[[Launch], str] = _not_wired("launch_instance")
+    """ec2: start an instance and return its id; it is `pending` until its server runs."""
+    end_instances: Callable[[Collection[str]], None] = _not_wired("end_instances")
+    """ec2: terminate instances; returns at once."""
     register_targets: Callable[[str, Collection[str]], None] = _not_wired("register_targets")
     """elbv2: put instances (ids) into a target group (arn) on the group's port; repeated ids are no error."""
     deregister_targets: Callable[[str, Collection[str]], None] = _not_wired("deregister_targets")
     """elbv2: begin to drain the instances."""
     target_state: Callable[[str, str], str | None] = lambda _arn, _target: None
     """elbv2: (target group arn, instance id) → state as ELBv2 names it, or None if not registered."""
+
+    front_door: Callable[[], str | None] = lambda: None
+    """elbv2: the public address that the host's ports lead to: the newest load balancer that answers."""
 
     function_prefix: Callable[[Mapping[str, Any], dict[str, str]], Sequence[str]] = lambda _config, _env: ()
     """vpc_functions: (a function's configuration, its environment, which may be changed) → the command

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rehearsal.emulator.context import Region
-from rehearsal.emulator.internals import ministack
+from rehearsal.emulator.internals import ministack, replace
 
 RELIES_ON = (
     ("core.iam_evaluator", "is_root_access_key"),
     ("services.sts", "is_root_access_key"),
+    ("app", "pin_request_origin"),
     ("services.sts", "register_session"),
     ("services.sts", "_sessions"),
     ("services.iam", "_lookup_instance_profile"),
+    ("services.iam", "_roles"),
 )
 
 ROLE_SESSION_SECONDS = 6 * 3600
@@ -26,6 +30,20 @@ def install(region: Region) -> None:
     """Take away the emulator's back doors: the keys `test` and any account number are no root any more."""
     for module in ("core.iam_evaluator", "services.sts"):
         ministack(module).is_root_access_key = _is_root_access_key
+    replace(ministack("app"), "pin_request_origin", _private_transport)
+
+
+def _private_transport(pin: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
+    """Let `aws:SecureTransport` be true, as it is for every client of AWS.
+
+    The region's API is plain HTTP on addresses that exist on this machine alone. Bucket policies that
+    refuse insecure transport are so evaluated with the value that they meet in reality.
+    """
+
+    def pinned(source: str, _secure: bool) -> None:
+        pin(source, True)
+
+    return pinned
 
 
 def _is_root_access_key(access_key_id: str) -> bool:
@@ -72,3 +90,22 @@ def role_of_profile(profile_arn: str) -> str | None:
     if not roles:
         return None
     return str(roles[0])
+
+
+def trusts(role: str, service: str) -> bool:
+    """Whether the role's trust policy lets the service (such as ``ec2.amazonaws.com``) assume it."""
+    record = ministack("services.iam")._roles.get(role) or {}
+    document = record.get("AssumeRolePolicyDocument") or {}
+    if isinstance(document, str):
+        document = json.loads(document)
+    return any(
+        statement.get("Effect") == "Allow"
+        and service in _listed(statement.get("Principal", {}).get("Service"))
+        for statement in _listed(document.get("Statement"))
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]

@@ -20,7 +20,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rehearsal.emulator import launcher, operator
@@ -113,7 +113,39 @@ async def reachable(address: str, port: int, seconds: float = 30.0) -> None:
 
 def open_machines(region: Region, arguments: argparse.Namespace) -> None:
     """Open the data plane and wire the host's sockets to it."""
-    raise NotImplementedError
+    from rehearsal.machines import Authority, FrontDoor, Machines, build_image  # noqa: PLC0415
+
+    authority = Authority(region.run)
+    region.certificates = authority.root
+    region.api_certificate = region.run / "api.pem"
+    region.api_certificate.touch(mode=0o600)
+    region.api_certificate.write_text(authority.issue(api_names(region.name)))
+    image = build_image(arguments.state.resolve() / "cache", region.log)
+    machines = Machines(region.run, image, lookup=region.look_up, trusted=(authority.root,), log=region.log)
+    region.machines = machines
+    region.closing.append(machines.close)
+    machines.open()
+    for descriptor, port in ((arguments.https_fd, 443), (arguments.http_fd, 80)):
+        if descriptor is not None:
+            door = FrontDoor(socket.socket(fileno=descriptor), entrance(region, port))
+            door.open()
+            region.closing.append(door.close)
+
+
+def api_names(region: str) -> list[str]:
+    """AWS's names that the region's API answers for, as wildcards of one label."""
+    domains = ["amazonaws.com", f"{region}.amazonaws.com", f"s3.{region}.amazonaws.com", "s3.amazonaws.com"]
+    return [name for domain in domains for name in (domain, f"*.{domain}")]
+
+
+def entrance(region: Region, port: int) -> Callable[[], tuple[str, int] | None]:
+    """Where connections from the host go: the port of the load balancer, while there is one."""
+
+    def find() -> tuple[str, int] | None:
+        address = region.front_door()
+        return None if address is None else (address, port)
+
+    return find
 
 
 if __name__ == "__main__":

@@ -70,6 +70,8 @@ class Region:
     port: int = 4566
     certificates: Path | None = None
     """PEM file of the certificate authority that functions and servers trust."""
+    api_certificate: Path | None = None
+    """PEM file (key, certificate) for AWS's names, with which the API also answers HTTPS."""
     log: Callable[[str], None] = logger.info
     addresses: AddressBook = field(default_factory=AddressBook)
 

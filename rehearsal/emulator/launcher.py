@@ -63,7 +63,11 @@ def prepare(region: Region) -> None:
 async def serve(region: Region, bind: Sequence[str], stop: asyncio.Event) -> None:
     """Answer on every address of `bind` (``host:port`` or ``fd://number``) until `stop` is set."""
     config = Config()
-    config.bind = list(bind)
+    if region.api_certificate is None:
+        config.bind = list(bind)
+    else:
+        config.bind, config.insecure_bind = [f"{region.address}:443"], list(bind)
+        config.certfile = config.keyfile = str(region.api_certificate)
     config.keep_alive_timeout = 75
     config.graceful_timeout = 2.0
     config.loglevel = "WARNING"

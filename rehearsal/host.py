@@ -320,6 +320,64 @@ def inside(paths: Paths, argv: list[str]) -> list[str]:
     return namespace.nsenter_command(pid, argv)
 
 
+def servers(paths: Paths) -> dict[str, int]:
+    """Name → PID of the first process, as the host sees it, of each server of the region that is up."""
+    first = leader(paths)
+    if first is None:
+        return {}
+    found: dict[str, int] = {}
+    for pid in descendants(first):
+        words = command_line(pid)
+        if words and words[0].endswith("systemd-nspawn"):
+            name = next(word.removeprefix("--machine=") for word in words if word.startswith("--machine="))
+            inner = [child for child in children(pid) if process_name(child) in ("systemd", "init")]
+            if inner:
+                found[name] = inner[0]
+    return dict(sorted(found.items()))
+
+
+def on_server(paths: Paths, name: str, argv: list[str]) -> list[str]:
+    """The command line that runs `argv` on a server of the region. Raises Unable for an unknown one."""
+    there = servers(paths)
+    if name not in there:
+        raise Unable(f"No server {name}. There are: {', '.join(there) or 'none'}.")
+    return ["nsenter", "--target", str(there[name]), "--all", "--", *argv]
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """All processes below one."""
+    for child in children(pid):
+        yield child
+        yield from descendants(child)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started (by any of its threads)."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, task.read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def command_line(pid: int) -> list[str]:
+    """A process's arguments; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def process_name(pid: int) -> str:
+    """A process's name; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def terminate_like_interrupt() -> None:
     """SIGTERM and SIGHUP end this process as Ctrl-C does: through every `finally`."""
 

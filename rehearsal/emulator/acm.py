@@ -121,11 +121,8 @@ def _shape(original: Handler) -> Handler:
         if not issued(certificate):
             known = {name: value for name, value in shown.items() if name not in SERVED_ONLY_WHEN_ISSUED}
             return known | {"Status": "PENDING_VALIDATION"}
-        return (
-            shown
-            | {name: certificate[name] for name in ("Serial", "Issuer") if name in certificate}
-            | {"KeyAlgorithm": certificate.get("KeyAlgorithm", "RSA_2048")}
-        )
+        own = ("Serial", "Issuer", "KeyAlgorithm", "SignatureAlgorithm")
+        return shown | {name: certificate[name] for name in own if name in certificate}
 
     return shape
 
@@ -209,6 +206,7 @@ class _Validator:
             "_pem_body": body,
             "_pem_chain": chain,
             "KeyAlgorithm": "EC_prime256v1",
+            "SignatureAlgorithm": "SHA256WITHECDSA",
             "Serial": ":".join(f"{byte:02x}" for byte in parsed.serial_number.to_bytes(20, "big")),
             "Issuer": parsed.issuer.rfc4514_string(),
             "NotBefore": parsed.not_valid_before_utc.timestamp(),

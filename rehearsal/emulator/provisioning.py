@@ -56,7 +56,12 @@ def wrap_type(resource_type: str, operation: str, make: Callable[[Handler], Hand
     provisioners = ministack("services.cloudformation.provisioners")
     handlers = provisioners._RESOURCE_HANDLERS[resource_type]
     original = handlers[operation]
-    replacement = functools.wraps(original)(make(original))
+    made = make(original)
+
+    @functools.wraps(original)
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        return made(*args, **kwargs)
+
     handlers[operation] = replacement
     name = str(getattr(original, "__name__", ""))
     if getattr(provisioners, name, None) is original:

@@ -181,7 +181,8 @@ class _Databases:
         while not self.region.stopping.is_set() and instance["DBInstanceStatus"] != "deleting":
             if server.accepting():
                 self._set_parameters(server, instance)
-                instance["DBInstanceStatus"] = "available"
+                if instance["DBInstanceStatus"] != "deleting":
+                    instance["DBInstanceStatus"] = "available"
                 return
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{one.identifier} does not accept its master user")

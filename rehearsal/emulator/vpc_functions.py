@@ -19,11 +19,13 @@ from typing import Any
 
 from rehearsal.emulator.context import Region
 from rehearsal.emulator.internals import ministack, replace
-from rehearsal.emulator.provisioning import Handler, scope
+from rehearsal.emulator.provisioning import Handler, scope, wrap_type
 
 RELIES_ON = (
     ("core.lambda_runtime", "ProvidedWorker._spawn"),
     ("services.lambda_svc", "_functions"),
+    ("services.lambda_svc", "_vpc_config_with_id"),
+    ("services.lambda_svc", "invalidate_worker"),
     ("services.ec2", "_subnets"),
 )
 
@@ -40,6 +42,8 @@ def install(region: Region) -> None:
     region.members.append(interfaces.members)
     worker = ministack("core.lambda_runtime").ProvidedWorker
     replace(worker, "_spawn", lambda original: _spawn_in_the_vpc(interfaces, original))
+    for operation in ("create", "update"):
+        wrap_type("AWS::Lambda::Function", operation, _keep_vpc_config)
     region.background(interfaces.sweep, name="vpc-functions")
 
 
@@ -48,6 +52,23 @@ def vpc_of(config: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]
     given = config.get("VpcConfig") or {}
     subnets = tuple(given.get("SubnetIds") or ())
     return (subnets, tuple(given.get("SecurityGroupIds") or ())) if subnets else None
+
+
+def _keep_vpc_config(original: Handler) -> Handler:
+    """A function in a stack: the emulator's handlers drop its VpcConfig."""
+    functions = ministack("services.lambda_svc")
+
+    @functools.wraps(original)
+    def handler(*args: Any, **kwargs: Any) -> Any:
+        # create(logical id, props, stack name), update(physical id, old props, new props, …)
+        props = args[1] if isinstance(args[2], str) else args[2]
+        name, attributes = original(*args, **kwargs)
+        functions._functions[name]["config"]["VpcConfig"] = functions._vpc_config_with_id(
+            props.get("VpcConfig")
+        )
+        return name, attributes
+
+    return handler
 
 
 @dataclass(frozen=True)
@@ -103,6 +124,7 @@ class _Interfaces:
                 existing = set(ministack("services.lambda_svc")._functions.keys())
                 gone = [name for name in self._interfaces if name not in existing]
                 for name in gone:
+                    ministack("services.lambda_svc").invalidate_worker(name)
                     self._remove(name)
             if gone:
                 self._region.security_changed()

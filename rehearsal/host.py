@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rehearsal.machines import cgroups, namespace
+
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".rehearsal"
 
@@ -165,6 +167,7 @@ def down(paths: Paths, log: Log) -> bool:
     if pid is not None:
         end_leader(pid, log)
     if paths.run.exists():
+        cgroups.sweep(paths.run)
         delete(paths.run)
     return there
 
@@ -228,8 +231,6 @@ def alone(paths: Paths) -> Iterator[None]:
 
 def launch(paths: Paths, stay: bool, ports: Ports) -> None:
     """Open the sockets, start the region's first process, wait until it is ready. Raises Unable."""
-    from rehearsal.machines import namespace  # noqa: PLC0415  (Linux only: after require())
-
     paths.run.mkdir()
     paths.cache.mkdir(exist_ok=True)
     sockets = {name: listen(port) for name, port in asdict(ports).items()}
@@ -312,8 +313,6 @@ def opened_ports(paths: Paths) -> Ports:
 
 def inside(paths: Paths, argv: list[str]) -> list[str]:
     """The command line that runs `argv` in the region's namespaces. Raises Unable."""
-    from rehearsal.machines import namespace  # noqa: PLC0415
-
     pid = leader(paths)
     if pid is None:
         raise Unable("No region is up; `make region` starts one.")

@@ -20,6 +20,7 @@ from typing import Any
 import boto3
 
 from rehearsal.host import ROOT, Log, Paths, Unable
+from rehearsal.machines import build_image
 from tools.watch import Watcher, watch
 
 STACK = "slipway"
@@ -197,8 +198,6 @@ Given = Callable[[str, str, str], dict[str, Any]]
 
 def need_cache(paths: Paths, log: Log) -> None:
     """Build the servers' image if it is not in the cache. Raises Unable."""
-    from rehearsal.machines import build_image  # noqa: PLC0415  (Linux only: after host.require())
-
     try:
         build_image(paths.cache, log)
     except RuntimeError as error:

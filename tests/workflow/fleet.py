@@ -1,0 +1,179 @@
+"""An environment that answers as the task functions do: two servers, six tiers, one recorded release before.
+
+Everything goes well unless a test says otherwise: it replaces single answers, by a function of the payload,
+by `fails(error)`, or by `then(first, second, …)` for a sequence (the last one stays).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tests.workflow.engine import PREFIX, Answer, Functions, TaskError
+
+SERVERS = ("i-1", "i-2")
+OUTPUTS: dict[str, dict[str, str]] = {
+    "network": {"VpcId": "vpc-1", "WebSubnetIds": "subnet-1,subnet-2"},
+    "certificate": {"CertificateArn": "arn:certificate"},
+    "database": {
+        "Endpoint": "db.internal",
+        "Port": "3306",
+        "InstanceIdentifier": "slipway-db",
+        "ApplicationSecretArn": "arn:secret:database",
+        "CreateDatabaseFunctionArn": PREFIX + "CreateDatabase",
+    },
+    "storage": {"ImageBucketName": "images", "SecretKeyBaseArn": "arn:secret:key-base"},
+    "web": {"AutoScalingGroupName": "group", "TargetGroupArn": "arn:targets"},
+    "load_balancer": {"Url": "https://arable.example"},
+}
+RELEASE = {"id": "r2", "artifact": "s3://artifacts/releases/r2.tar.gz", "sha256": "0" * 64, "migrate": True}
+ENVIRONMENT = {
+    "name": "arable",
+    "application": "arable",
+    "database": {"name": "arable"},
+    "web": {"ruby": "3.1", "healthPath": "/up"},
+    "variables": {"GREETING": "Łąka"},
+    "secrets": {"API_KEY": "slipway/arable/api-key"},
+}
+
+
+def request(*, previous: str | None = "r1", migrate: bool = True) -> dict[str, Any]:
+    """A completed request, as ValidateInput answers it."""
+    return {
+        "environment": ENVIRONMENT,
+        "release": {**RELEASE, "migrate": migrate},
+        "rollout": {"strategy": "drain", "drainSeconds": 0},
+        "allow": ["Bucket"],
+        "previous": {"id": previous} if previous else None,
+    }
+
+
+def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functions:
+    """The functions of an environment where nothing goes wrong, but for `overrides` (by function name)."""
+    answers: dict[str, Answer] = {
+        "ValidateInput": always(request()),
+        "AcquireLock": always({"fence": 1}),
+        "PlanTier": unchanged,
+        "ApplyTier": always({}),
+        "CheckTier": complete,
+        "CheckCertificate": always({"status": "issued", "missing": [], "detail": ""}),
+        "CheckDatabase": always({"status": "ready", "detail": "available"}),
+        "CreateDatabase": always({"database": "arable", "username": "arable", "created": False}),
+        "CheckServers": always(
+            {"status": "ready", "servers": [online(server) for server in servers], "detail": ""}
+        ),
+        "StartCommand": succeeded,
+        "CheckCommand": succeeded,
+        "DrainServers": always({"status": "drained"}),
+        "CheckDrained": always({"status": "drained"}),
+        "RestoreServers": always({"status": "healthy", "targets": []}),
+        "CheckTargets": always({"status": "healthy", "targets": []}),
+        "VerifyRelease": always(
+            {"status": "verified", "detail": "", "url": "https://arable.example", "targets": []}
+        ),
+        "RecordRelease": lambda payload: {
+            "ending": payload["ending"],
+            "release": payload["request"]["release"]["id"],
+        },
+        "ReleaseLock": always({}),
+        "Notify": always({}),
+        "ExplainFailure": explained,
+    }
+    unknown = overrides.keys() - answers.keys()
+    if unknown:
+        raise ValueError(f"no such function: {unknown}")
+    return Functions({**answers, **overrides})
+
+
+def always(answer: Any) -> Answer:
+    return lambda _payload: answer
+
+
+def fails(error: str, what: str = "it broke") -> Answer:
+    """Raises as a function does: the message is the JSON that explains it."""
+
+    def raising(_payload: dict[str, Any]) -> Any:
+        raise TaskError(error, json.dumps({"what": what, "where": "there", "next": "try again"}))
+
+    return raising
+
+
+def then(*answers: Answer) -> Answer:
+    """One after the other; the last for ever."""
+    left = list(answers)
+
+    def answer(payload: dict[str, Any]) -> Any:
+        current = left.pop(0) if len(left) > 1 else left[0]
+        return current(payload)
+
+    return answer
+
+
+def when(condition: Callable[[dict[str, Any]], bool], answer: Answer, otherwise: Answer) -> Answer:
+    return lambda payload: (answer if condition(payload) else otherwise)(payload)
+
+
+def online(server: str) -> dict[str, str]:
+    return {"id": server, "zone": "eu-central-1a", "address": "10.20.64.10"}
+
+
+def plan(payload: dict[str, Any], status: str) -> dict[str, Any]:
+    tier = payload["tier"]
+    return {
+        "status": status,
+        "stack": f"slipway-arable-{tier}",
+        "changeSet": f"arn:change-set/{tier}" if status == "planned" else None,
+        "changes": [],
+        "outputs": OUTPUTS[tier] if status == "unchanged" else {},
+    }
+
+
+def unchanged(payload: dict[str, Any]) -> dict[str, Any]:
+    return plan(payload, "unchanged")
+
+
+def planned(payload: dict[str, Any]) -> dict[str, Any]:
+    return plan(payload, "planned")
+
+
+def busy(payload: dict[str, Any]) -> dict[str, Any]:
+    return plan(payload, "busy")
+
+
+def complete(payload: dict[str, Any]) -> dict[str, Any]:
+    return {"status": "complete", "outputs": OUTPUTS[payload["tier"]], "detail": ""}
+
+
+def in_progress(_payload: dict[str, Any]) -> dict[str, Any]:
+    return {"status": "in_progress", "outputs": {}, "detail": "CREATE_IN_PROGRESS"}
+
+
+def succeeded(payload: dict[str, Any]) -> dict[str, Any]:
+    results = [
+        {
+            "server": server,
+            "status": "Success",
+            "seconds": 1.5,
+            "result": {"step": payload["step"], "ok": True},
+        }
+        for server in payload["servers"]
+    ]
+    return {"commandId": "command-1", "status": "succeeded", "results": results}
+
+
+def running(_payload: dict[str, Any]) -> dict[str, Any]:
+    return {"commandId": "command-1", "status": "running", "results": []}
+
+
+def explained(payload: dict[str, Any]) -> dict[str, Any]:
+    """Dirty if a roll-back failed, as the real one; the explanation carries what it was told."""
+    dirty = payload["rollback"] is not None and payload["rollback"]["status"] == "failed"
+    return {
+        "ending": "FailedDirty" if dirty else "FailedClean",
+        "error": payload["error"],
+        "what": payload["cause"],
+        "where": payload["phase"],
+        "next": "try again",
+        "rollback": payload["rollback"],
+    }

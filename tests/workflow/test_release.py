@@ -1,0 +1,768 @@
+"""Every ending of a release, state by state, as the shipped definitions walk it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from tests.workflow.engine import Answer, Engine, Execution, Functions
+from tests.workflow.fleet import (
+    OUTPUTS,
+    always,
+    busy,
+    complete,
+    fails,
+    fleet,
+    in_progress,
+    online,
+    plan,
+    planned,
+    request,
+    running,
+    succeeded,
+    then,
+    unchanged,
+    when,
+)
+
+# How the end of a child execution is reported: both ways must lead to the same endings.
+both = pytest.mark.parametrize("as_on_aws", [False, True], ids=["error-as-emulated", "error-as-on-aws"])
+
+BEFORE_FOUNDATIONS = ["ValidateInput", "AcquireLock", "NotifyStarted", "DeployNetwork", "Foundations"]
+TO_ROLL_OUT = ["DeployLoadBalancer", "Configure", "MigrationWanted?", "Migrate", "RollOut"]
+WAVE = ["DrainServers", "Drained?", "Activate", "Activated?", "RestoreServers", "Healthy?"]
+FAILED = ["ExplainFailure", "Begun?", "RecordFailure", "FreeLock", "NotifyFailure", "Clean?"]
+
+
+def release(
+    functions: Functions, *, as_on_aws: bool = False, seconds: Mapping[str, str] | None = None
+) -> Execution:
+    with Engine(functions, as_on_aws=as_on_aws, seconds=seconds).running() as engine:
+        return engine.run({"as": "given"})
+
+
+def main_path(execution: Execution) -> list[str]:
+    """The states of the release itself, without those inside the branches of Foundations."""
+    inside = {
+        *(
+            "DeployDatabase",
+            "CheckDatabase",
+            "DatabaseReady?",
+            "WaitForDatabase",
+            "CreateDatabase",
+            "DatabaseTimedOut",
+        ),
+        *("DeployCertificate", "DeployStorage"),
+        *(
+            "DeployWeb",
+            "CheckServers",
+            "ServersReady?",
+            "WaitForServers",
+            "Prepare",
+            "Stage",
+            "ServersTimedOut",
+        ),
+    }
+    return [state for state in execution.of("Release") if state not in inside]
+
+
+def branch(execution: Execution, *names: str) -> list[str]:
+    return [state for state in execution.of("Release") if state in names]
+
+
+def events(functions: Functions) -> list[str]:
+    return [payload["event"] for payload in functions.payloads("Notify")]
+
+
+def steps(functions: Functions) -> list[tuple[str, tuple[str, ...]]]:
+    return [(payload["step"], tuple(payload["servers"])) for payload in functions.payloads("StartCommand")]
+
+
+# --- success -----------------------------------------------------------------------------------------------
+
+
+def test_a_release_with_nothing_to_wait_for_walks_exactly_these_states() -> None:
+    functions = fleet()
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.output == {"ending": "Succeeded", "release": "r2"}
+    after = ["Report", "VerifyRelease", "Verified?", "RecordRelease", "ReleaseLock", "Notify", "Succeeded"]
+    assert main_path(execution) == [*BEFORE_FOUNDATIONS, *TO_ROLL_OUT, *after]
+    assert branch(execution, "DeployDatabase", "CheckDatabase", "DatabaseReady?", "CreateDatabase") == [
+        *("DeployDatabase", "CheckDatabase", "DatabaseReady?", "CreateDatabase"),
+    ]
+    assert branch(execution, "DeployWeb", "CheckServers", "ServersReady?", "Prepare", "Stage") == [
+        *("DeployWeb", "CheckServers", "ServersReady?", "Prepare", "Stage"),
+    ]
+    for tier in ("network", "certificate", "database", "storage", "web", "load-balancer"):
+        assert execution.of(f"DeployTier/{tier}") == ["PlanTier", "Planned?", "Unchanged"]
+    for step in ("prepare", "stage", "configure", "migrate", "report"):
+        assert execution.of(f"RunCommand/{step}") == ["StartCommand", "Completed?", "Completed"]
+    assert execution.of("RollOut/roll-out") == [*WAVE, *WAVE, "RolledOut"]
+    assert events(functions) == ["release started", "succeeded"]
+
+
+def test_each_step_runs_on_the_servers_that_it_is_for() -> None:
+    functions = fleet()
+    release(functions)
+
+    both_servers = ("i-1", "i-2")
+    assert steps(functions) == [
+        ("prepare", both_servers),
+        ("stage", both_servers),
+        ("configure", both_servers),
+        ("migrate", ("i-1",)),
+        ("activate", ("i-1",)),
+        ("activate", ("i-2",)),
+        ("report", both_servers),
+    ]
+
+
+def test_a_first_release_waits_for_everything_and_has_no_old_one() -> None:
+    functions = fleet(
+        ValidateInput=always(request(previous=None)),
+        PlanTier=planned,
+        CheckTier=lambda payload: tier_checks[payload["tier"]](payload),
+        CheckDatabase=then(
+            always({"status": "waiting", "detail": "creating"}), always({"status": "ready", "detail": ""})
+        ),
+        CheckServers=then(
+            always({"status": "waiting", "servers": [], "detail": "0 of 1 online"}),
+            always({"status": "ready", "servers": [online("i-1")], "detail": ""}),
+        ),
+        StartCommand=running,
+        CheckCommand=lambda payload: command_checks[payload["step"]](payload),
+        DrainServers=always({"status": "draining"}),
+        RestoreServers=always({"status": "waiting", "targets": []}),
+        VerifyRelease=then(
+            always({"status": "waiting", "detail": "503", "url": "", "targets": []}),
+            always({"status": "verified", "detail": "", "url": "", "targets": []}),
+        ),
+    )
+    tier_checks = {tier: then(in_progress, complete) for tier in OUTPUTS}
+    command_checks = {
+        step: then(running, succeeded)
+        for step in ("prepare", "stage", "configure", "migrate", "activate", "report")
+    }
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    applied = ["PlanTier", "Planned?", "ApplyTier", "CheckTier", "Deployed?"]
+    again = ["WaitForTier", "Applied?", "CheckTier", "Deployed?", "Deployed"]
+    assert execution.of("DeployTier/network") == [*applied, *again]
+    assert execution.of("DeployTier/certificate") == [*applied, "CheckCertificate", "RecordMissing?", *again]
+    assert execution.of("RunCommand/prepare") == [
+        *("StartCommand", "Completed?", "WaitForCommand", "CheckCommand", "Completed?"),
+        *("WaitForCommand", "CheckCommand", "Completed?", "Completed"),
+    ]
+    assert execution.of("RollOut/roll-out") == [
+        *("DrainServers", "Drained?", "WaitForDrain", "CheckDrained", "Drained?"),
+        *("Activate", "Activated?", "WaitForActivation", "CheckActivation", "Activated?"),
+        *("WaitForActivation", "CheckActivation", "Activated?"),
+        *("RestoreServers", "Healthy?", "WaitForHealth", "CheckTargets", "Healthy?", "RolledOut"),
+    ]
+    assert branch(execution, "CheckDatabase", "DatabaseReady?", "WaitForDatabase", "CreateDatabase") == [
+        *(
+            "CheckDatabase",
+            "DatabaseReady?",
+            "WaitForDatabase",
+            "CheckDatabase",
+            "DatabaseReady?",
+            "CreateDatabase",
+        ),
+    ]
+    assert branch(execution, "VerifyRelease", "Verified?", "WaitToVerify") == [
+        *("VerifyRelease", "Verified?", "WaitToVerify", "VerifyRelease", "Verified?"),
+    ]
+
+
+def test_outputs_of_a_tier_reach_those_that_build_on_it() -> None:
+    functions = fleet()
+    release(functions)
+
+    given = {payload["tier"]: set(payload["outputs"]) for payload in functions.payloads("PlanTier")}
+    assert given == {
+        "network": set(),
+        "database": {"network"},
+        "certificate": {"network"},
+        "storage": {"network"},
+        "web": {"network"},
+        "load_balancer": {"network", "database", "certificate", "storage", "web"},
+    }
+    assert [set(payload["outputs"]) for payload in functions.payloads("RecordRelease")] == [set(OUTPUTS)]
+    assert {tuple(payload["allow"]) for payload in functions.payloads("PlanTier")} == {("Bucket",)}
+
+
+def test_servers_are_told_names_and_addresses_and_no_secret() -> None:
+    functions = fleet()
+    release(functions)
+
+    configure = next(call for call in functions.payloads("StartCommand") if call["step"] == "configure")
+    assert configure["parameters"] == {
+        "Application": "arable",
+        "Environment": "arable",
+        "DatabaseHost": "db.internal",
+        "DatabasePort": "3306",
+        "DatabaseName": "arable",
+        "DatabaseSecret": "arn:secret:database",
+        "SecretKeyBase": "arn:secret:key-base",
+        "Bucket": "images",
+        "Region": "us-east-1",
+        "Variables": {"GREETING": "Łąka"},
+        "Secrets": {"API_KEY": "slipway/arable/api-key"},
+    }
+
+
+def test_without_a_migration_none_is_run() -> None:
+    functions = fleet(ValidateInput=always(request(migrate=False)))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    assert "Migrate" not in execution.of("Release")
+    assert "migrate" not in [step for step, _ in steps(functions)]
+
+
+def test_one_server_is_one_wave() -> None:
+    functions = fleet(("i-1",))
+    execution = release(functions)
+
+    assert execution.of("RollOut/roll-out") == [*WAVE, "RolledOut"]
+    (recorded,) = functions.payloads("RecordRelease")
+    assert [entry["server"] for entry in recorded["servers"]] == ["i-1"]
+    assert recorded["servers"][0]["seconds"].keys() == {"drain", "activate", "healthy"}
+
+
+def test_a_passing_fault_of_lambda_is_tried_again() -> None:
+    functions = fleet(
+        CheckDatabase=then(fails("Lambda.ServiceException"), always({"status": "ready", "detail": ""}))
+    )
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    assert len(functions.payloads("CheckDatabase")) == 2
+
+
+@pytest.mark.parametrize("function", ["Notify", "ReleaseLock"])
+def test_a_release_that_serves_has_succeeded_whatever_happens_to(function: str) -> None:
+    execution = release(fleet(**{function: fails("Broken")}))
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.output == {"ending": "Succeeded", "release": "r2"}
+
+
+# --- the certificate ---------------------------------------------------------------------------------------
+
+MISSING = {"name": "_x.arable.example", "type": "CNAME", "value": "_y.acm-validations.aws"}
+
+
+def test_who_has_to_set_a_record_is_told_so_once() -> None:
+    looks = [always({"status": "pending", "missing": [MISSING], "detail": "set it"})] * 3
+    functions = fleet(
+        PlanTier=when(lambda payload: payload["tier"] == "certificate", planned, unchanged),
+        CheckTier=then(in_progress, in_progress, in_progress, complete),
+        CheckCertificate=then(*looks),
+    )
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    waiting = [
+        payload for payload in functions.payloads("Notify") if payload["event"] == "certificate waiting"
+    ]
+    assert [payload["detail"]["missing"] for payload in waiting] == [[MISSING]]
+    assert execution.of("DeployTier/certificate").count("CheckCertificate") == 3
+
+
+def test_a_certificate_that_an_earlier_release_left_waiting_is_explained_too() -> None:
+    functions = fleet(
+        PlanTier=when(
+            lambda payload: payload["tier"] == "certificate", then(busy, busy, unchanged), unchanged
+        ),
+        CheckCertificate=always({"status": "pending", "missing": [MISSING], "detail": "set it"}),
+    )
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    assert events(functions).count("certificate waiting") == 1
+    look = ["PlanTier", "Planned?", "CheckCertificate", "RecordMissing?"]
+    assert execution.of("DeployTier/certificate") == [
+        *(*look, "NotifyCertificate", "WaitForTier", "Applied?"),
+        *(*look, "WaitForTier", "Applied?"),
+        *("PlanTier", "Planned?", "Unchanged"),
+    ]
+
+
+def test_a_certificate_goes_on_waiting_when_nobody_could_be_told() -> None:
+    functions = fleet(
+        PlanTier=when(lambda payload: payload["tier"] == "certificate", planned, unchanged),
+        CheckTier=then(in_progress, complete),
+        CheckCertificate=always({"status": "pending", "missing": [MISSING], "detail": "set it"}),
+        Notify=when(lambda payload: payload["event"] == "certificate waiting", fails("Broken"), always({})),
+    )
+    assert release(functions).status == "SUCCEEDED"
+
+
+# --- refused before anything changes -----------------------------------------------------------------------
+
+
+def test_bad_input_ends_clean_and_touches_nothing() -> None:
+    functions = fleet(ValidateInput=fails("InvalidInput", "environment.web.min"))
+    execution = release(functions)
+
+    assert (execution.status, execution.error) == ("FAILED", "FailedClean")
+    assert execution.of("Release") == ["ValidateInput", "ExplainFailure", "Begun?", "Clean?", "FailedClean"]
+    assert execution.cause["error"] == "InvalidInput"
+    assert "environment.web.min" in execution.cause["what"]
+    assert [name for name, _ in functions.calls] == ["ValidateInput", "ExplainFailure"]
+    assert functions.payloads("ExplainFailure")[0]["request"] is None
+
+
+def test_input_reaches_its_validation_untouched() -> None:
+    functions = fleet()
+    release(functions)
+
+    (payload,) = functions.payloads("ValidateInput")
+    assert payload["input"] == {"as": "given"}
+    assert payload["execution"].keys() == {"arn", "name", "startedAt"}
+
+
+def test_a_locked_environment_ends_clean_and_its_lock_stays() -> None:
+    functions = fleet(AcquireLock=fails("EnvironmentLocked"))
+    execution = release(functions)
+
+    assert (execution.status, execution.error) == ("FAILED", "FailedClean")
+    assert execution.of("Release") == [
+        *("ValidateInput", "AcquireLock", "ExplainFailure", "Begun?", "Clean?", "FailedClean"),
+    ]
+    assert functions.payloads("ReleaseLock") == []
+
+
+def test_a_lock_that_may_have_been_taken_is_freed() -> None:
+    functions = fleet(AcquireLock=fails("Sandbox.Timedout"))
+    execution = release(functions)
+
+    assert execution.error == "FailedClean"
+    assert execution.of("Release") == ["ValidateInput", "AcquireLock", *FAILED, "FailedClean"]
+    assert len(functions.payloads("ReleaseLock")) == 1
+
+
+# --- failures before the roll-out: the old release serves, nothing to roll back ----------------------------
+
+NETWORK_ONLY = when(lambda payload: payload["tier"] == "network", planned, unchanged)
+BEFORE_ROLL_OUT: dict[str, tuple[dict[str, Answer], str, str]] = {
+    "a tier that rolls back": (
+        {"PlanTier": NETWORK_ONLY, "CheckTier": fails("TierFailed")},
+        "TierFailed",
+        "network",
+    ),
+    "a change that destroys": ({"PlanTier": fails("DestructiveChange")}, "DestructiveChange", "network"),
+    "a database that refuses": (
+        {"CreateDatabase": fails("DatabaseRefused")},
+        "DatabaseRefused",
+        "foundations",
+    ),
+    "a step that fails": (
+        {"StartCommand": when(lambda payload: payload["step"] == "stage", fails("CommandFailed"), succeeded)},
+        "CommandFailed",
+        "foundations",
+    ),
+    "a load balancer that rolls back": (
+        {
+            "PlanTier": when(
+                lambda payload: payload["tier"] == "load_balancer", fails("TierFailed"), unchanged
+            )
+        },
+        "TierFailed",
+        "load balancer",
+    ),
+    "a configuration that fails": (
+        {
+            "StartCommand": when(
+                lambda payload: payload["step"] == "configure", fails("CommandFailed"), succeeded
+            )
+        },
+        "CommandFailed",
+        "configure",
+    ),
+    "a migration that fails": (
+        {
+            "StartCommand": when(
+                lambda payload: payload["step"] == "migrate", fails("CommandFailed"), succeeded
+            )
+        },
+        "CommandFailed",
+        "migrate",
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("name", BEFORE_ROLL_OUT)
+def test_before_the_roll_out_nothing_is_rolled_back(name: str, as_on_aws: bool) -> None:
+    overrides, error, phase = BEFORE_ROLL_OUT[name]
+    functions = fleet(**overrides)
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert (execution.status, execution.error) == ("FAILED", "FailedClean")
+    assert main_path(execution)[-7:] == [*FAILED, "FailedClean"]
+    assert "RollOut" not in execution.of("Release")
+    assert "RollBack" not in execution.of("Release")
+    (told,) = functions.payloads("ExplainFailure")
+    assert told["phase"] == phase
+    assert told["rollback"] is None
+    assert error_of(told) == error
+    assert "it broke" in told["cause"]
+    (recorded,) = functions.payloads("RecordRelease")
+    assert recorded["ending"] == "FailedClean"
+    assert recorded["failure"]["where"] == phase
+    assert len(functions.payloads("ReleaseLock")) == 1
+    assert events(functions) == ["release started", "failed clean"]
+
+
+def error_of(told: dict[str, Any]) -> str:
+    """The error's own name, out of either way of reporting a child's end."""
+    if told["error"] != "States.TaskFailed":
+        return str(told["error"])
+    return str(json.loads(told["cause"])["Error"])
+
+
+def test_what_a_failed_release_had_built_is_recorded() -> None:
+    functions = fleet(
+        StartCommand=when(lambda payload: payload["step"] == "configure", fails("CommandFailed"), succeeded)
+    )
+    release(functions)
+
+    (recorded,) = functions.payloads("RecordRelease")
+    assert set(recorded["outputs"]) == set(OUTPUTS)
+    assert recorded["servers"] == []
+
+
+# --- waits that never end ----------------------------------------------------------------------------------
+
+ENDLESS: dict[str, tuple[dict[str, Answer], str, str]] = {
+    "a stack": (
+        {"PlanTier": NETWORK_ONLY, "CheckTier": in_progress},
+        "network",
+        "the tier network was not done",
+    ),
+    "a stack of somebody else": ({"PlanTier": busy}, "network", "(busy)"),
+    "a change set": ({"PlanTier": lambda payload: plan(payload, "planning")}, "network", "(planning)"),
+    "an unknown answer": ({"PlanTier": lambda payload: plan(payload, "?")}, "network", "(?)"),
+    "a database": (
+        {"CheckDatabase": always({"status": "waiting", "detail": "creating"})},
+        "foundations",
+        "creating",
+    ),
+    "servers": (
+        {"CheckServers": always({"status": "waiting", "servers": [], "detail": "0 of 2 online"})},
+        "foundations",
+        "0 of 2 online",
+    ),
+    "no servers": (
+        {"CheckServers": always({"status": "ready", "servers": [], "detail": "none"})},
+        "foundations",
+        "none",
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_wait_that_never_ends_fails_at_its_deadline(name: str, as_on_aws: bool) -> None:
+    overrides, phase, what = ENDLESS[name]
+    functions = fleet(**overrides)
+    execution = release(
+        functions, as_on_aws=as_on_aws, seconds=dict.fromkeys(("TierSeconds", "CertificateSeconds"), "0.3")
+    )
+
+    assert (execution.status, execution.error) == ("FAILED", "FailedClean")
+    (told,) = functions.payloads("ExplainFailure")
+    assert (error_of(told), told["phase"]) == ("DeadlinePassed", phase)
+    assert what in explanation(told)["what"]
+
+
+def explanation(told: dict[str, Any]) -> dict[str, str]:
+    """The cause of a DeadlinePassed: {what, where, next}, from either way of reporting a child's end."""
+    cause = json.loads(told["cause"])
+    explained: dict[str, str] = json.loads(cause["Cause"]) if "Cause" in cause else cause
+    assert explained.keys() >= {"what", "where", "next"}
+    return explained
+
+
+def test_a_command_that_never_ends_fails_at_its_deadline() -> None:
+    functions = fleet(StartCommand=running, CheckCommand=running)
+    with Engine(functions, as_on_aws=False, seconds={"DeliverySeconds": "0.2"}).running() as engine:
+        execution = engine.run(
+            {
+                "environment": "arable",
+                "step": "stage",
+                "servers": ["i-1"],
+                "parameters": {},
+                "timeoutSeconds": 0,
+            },
+            machine="RunCommand",
+        )
+
+    assert (execution.status, execution.error) == ("FAILED", "DeadlinePassed")
+    assert execution.path[-2:] == ["RunCommand.Completed?", "RunCommand.CommandTimedOut"]
+    assert "i-1" in execution.cause["where"]
+
+
+# What goes wrong, made anew for each test: sequences of answers are used up.
+Faults = Callable[[], dict[str, Answer]]
+
+# --- failures from the roll-out on -------------------------------------------------------------------------
+
+
+def activation_fails(*releases: str, on: str = "") -> Answer:
+    """Activating one of `releases` fails, on the server `on` alone if given."""
+    return when(
+        lambda payload: (
+            payload["step"] == "activate"
+            and payload["parameters"]["Release"] in releases
+            and (not on or on in payload["servers"])
+        ),
+        fails("CommandFailed"),
+        succeeded,
+    )
+
+
+@both
+def test_a_failed_activation_puts_the_server_back_and_rolls_the_fleet_back(as_on_aws: bool) -> None:
+    functions = fleet(StartCommand=activation_fails("r2", on="i-2"))
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert (execution.status, execution.error) == ("FAILED", "FailedClean")
+    assert execution.of("RollOut/roll-out") == [
+        *WAVE,
+        *("DrainServers", "Drained?", "Activate", "RestoreAfterFailure", "NotRolledOut"),
+    ]
+    assert main_path(execution)[-10:] == [
+        *("RollOut", "OldReleaseKnown?", "RollBack"),
+        *(*FAILED, "FailedClean"),
+    ]
+    assert execution.of("RollOut/roll-back") == [*WAVE, *WAVE, "RolledOut"]
+    activated = [
+        (payload["parameters"]["Release"], payload["servers"][0])
+        for payload in functions.payloads("StartCommand")
+        if payload["step"] == "activate"
+    ]
+    assert activated == [("r2", "i-1"), ("r2", "i-2"), ("r1", "i-1"), ("r1", "i-2")]
+    (told,) = functions.payloads("ExplainFailure")
+    assert (error_of(told), told["phase"], told["rollback"]) == (
+        "CommandFailed",
+        "roll out",
+        {"status": "succeeded"},
+    )
+
+
+def test_the_first_wave_that_fails_is_the_last() -> None:
+    functions = fleet(ValidateInput=always(request(previous=None)), StartCommand=activation_fails("r2"))
+    execution = release(functions)
+
+    assert execution.error == "FailedClean"
+    assert [payload["servers"] for payload in functions.payloads("DrainServers")] == [["i-1"]]
+    assert [payload["servers"] for payload in functions.payloads("RestoreServers")] == [["i-1"]]
+
+
+@both
+def test_a_failed_first_release_has_nothing_to_go_back_to(as_on_aws: bool) -> None:
+    functions = fleet(ValidateInput=always(request(previous=None)), StartCommand=activation_fails("r2"))
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert execution.error == "FailedClean"
+    assert main_path(execution)[-9:] == ["RollOut", "OldReleaseKnown?", *FAILED, "FailedClean"]
+    (told,) = functions.payloads("ExplainFailure")
+    assert told["rollback"] is None
+
+
+def test_the_same_release_again_is_nothing_to_go_back_to() -> None:
+    functions = fleet(ValidateInput=always(request(previous="r2")), StartCommand=activation_fails("r2"))
+    execution = release(functions)
+
+    assert execution.error == "FailedClean"
+    assert "RollBack" not in execution.of("Release")
+
+
+@both
+def test_a_roll_back_that_fails_leaves_it_to_a_person(as_on_aws: bool) -> None:
+    functions = fleet(StartCommand=activation_fails("r1", "r2"))
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert (execution.status, execution.error) == ("FAILED", "FailedDirty")
+    assert main_path(execution)[-9:] == ["OldReleaseKnown?", "RollBack", *FAILED, "FailedDirty"]
+    (told,) = functions.payloads("ExplainFailure")
+    assert told["rollback"]["status"] == "failed"
+    assert told["rollback"].keys() == {"status", "error", "cause"}
+    assert events(functions) == ["release started", "failed dirty"]
+
+
+ROLLING: dict[str, tuple[Faults, dict[str, str], str]] = {
+    "a drain": (
+        lambda: {
+            "DrainServers": then(always({"status": "draining"}), always({"status": "drained"})),
+            "CheckDrained": always({"status": "draining"}),
+        },
+        {"DrainGraceSeconds": "0.2"},
+        "connections",
+    ),
+    "an activation": (
+        lambda: {
+            "StartCommand": when(
+                lambda payload: (
+                    payload["parameters"].get("Release") == "r2" and payload["step"] == "activate"
+                ),
+                running,
+                succeeded,
+            ),
+            "CheckCommand": running,
+        },
+        {"ActivateSeconds": "0.1", "DeliverySeconds": "0.1"},
+        "not active",
+    ),
+    "a target": (
+        lambda: {
+            "RestoreServers": then(
+                always({"status": "waiting", "targets": []}), always({"status": "healthy", "targets": []})
+            ),
+            "CheckTargets": always(
+                {
+                    "status": "waiting",
+                    "targets": [
+                        {"server": "i-1", "state": "unhealthy", "reason": "Target.ResponseCodeMismatch"}
+                    ],
+                }
+            ),
+        },
+        {"HealthySeconds": "0.2"},
+        "i-1 unhealthy Target.ResponseCodeMismatch",
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("name", ROLLING)
+def test_a_wave_that_never_gets_there_is_rolled_back(name: str, as_on_aws: bool) -> None:
+    overrides, seconds, what = ROLLING[name]
+    functions = fleet(**overrides())
+    execution = release(functions, as_on_aws=as_on_aws, seconds=seconds)
+
+    assert execution.error == "FailedClean"
+    (told,) = functions.payloads("ExplainFailure")
+    assert (error_of(told), told["phase"]) == ("DeadlinePassed", "roll out")
+    assert what in explanation(told)["what"]
+    assert told["rollback"] == {"status": "succeeded"}
+    back = [payload["servers"] for payload in functions.payloads("RestoreServers")]
+    assert back[0] == ["i-1"], (
+        "the servers of the wave are in the load balancer again before the release goes back"
+    )
+
+
+@pytest.mark.parametrize("function", ["DrainServers", "CheckDrained", "CheckCommand", "RestoreServers"])
+def test_whatever_breaks_in_a_wave_its_servers_are_put_back(function: str) -> None:
+    slow = {
+        "DrainServers": always({"status": "draining"}),
+        "StartCommand": running,
+        "RestoreServers": always({"status": "waiting", "targets": []}),
+    }
+    slow["CheckCommand"] = succeeded
+    overrides = {**slow, function: fails("Broken")}
+    functions = fleet(**overrides)
+    with Engine(functions, as_on_aws=False).running() as engine:
+        execution = engine.run(ROLL_OUT, machine="RollOut")
+
+    assert (execution.status, execution.error) == ("FAILED", "Broken")
+    assert execution.path[-2:] == ["RollOut.RestoreAfterFailure", "RollOut.NotRolledOut"]
+    assert functions.payloads("RestoreServers")[-1]["servers"] == ["i-1"]
+
+
+ROLL_OUT = {
+    "environment": "arable",
+    "application": "arable",
+    "release": "r2",
+    "waves": [{"servers": ["i-1"]}, {"servers": ["i-2"]}],
+    "targetGroupArn": "arn:targets",
+    "healthPath": "/up",
+    "drainSeconds": 0,
+}
+
+
+def test_several_servers_go_in_one_wave() -> None:
+    functions = fleet()
+    waves = [{"servers": ["i-1", "i-2"]}, {"servers": ["i-3"]}]
+    with Engine(functions, as_on_aws=False).running() as engine:
+        execution = engine.run({**ROLL_OUT, "waves": waves}, machine="RollOut")
+
+    assert execution.status == "SUCCEEDED"
+    assert [entry["server"] for entry in execution.output["servers"]] == ["i-1", "i-2", "i-3"]
+    assert [payload["servers"] for payload in functions.payloads("DrainServers")] == [["i-1", "i-2"], ["i-3"]]
+
+
+# --- failures after the roll-out ---------------------------------------------------------------------------
+
+AFTER: dict[str, tuple[Faults, str, str]] = {
+    "a report": (
+        lambda: {
+            "StartCommand": when(
+                lambda payload: payload["step"] == "report", fails("CommandFailed"), succeeded
+            )
+        },
+        "report",
+        "CommandFailed",
+    ),
+    "a verification": (
+        lambda: {"VerifyRelease": fails("VerificationFailed")},
+        "verify",
+        "VerificationFailed",
+    ),
+    "a verification without end": (
+        lambda: {"VerifyRelease": always({"status": "waiting", "detail": "503", "url": "", "targets": []})},
+        "verify",
+        "DeadlinePassed",
+    ),
+    "a record": (
+        lambda: {"RecordRelease": then(fails("Broken"), always({}))},
+        "record",
+        "Broken",
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("name", AFTER)
+def test_after_the_roll_out_the_fleet_goes_back(name: str, as_on_aws: bool) -> None:
+    overrides, phase, error = AFTER[name]
+    functions = fleet(**overrides())
+    execution = release(functions, as_on_aws=as_on_aws, seconds={"VerifySeconds": "0.2"})
+
+    assert (execution.status, execution.error) == ("FAILED", "FailedClean")
+    assert main_path(execution)[-9:] == ["OldReleaseKnown?", "RollBack", *FAILED, "FailedClean"]
+    (told,) = functions.payloads("ExplainFailure")
+    assert (error_of(told), told["phase"], told["rollback"]) == (error, phase, {"status": "succeeded"})
+    recorded = functions.payloads("RecordRelease")[-1]
+    assert [entry["server"] for entry in recorded["servers"]] == ["i-1", "i-2"]
+
+
+# --- failures of the failure's own way ---------------------------------------------------------------------
+
+
+def test_what_cannot_be_explained_is_not_clean() -> None:
+    functions = fleet(PlanTier=fails("TierFailed"), ExplainFailure=fails("Broken"))
+    execution = release(functions)
+
+    assert execution.error == "FailedDirty"
+    assert execution.cause["error"] == "TierFailed"
+    assert execution.cause.keys() == {"ending", "error", "what", "where", "next"}
+    assert len(functions.payloads("ReleaseLock")) == 1
+
+
+@pytest.mark.parametrize("function", ["RecordRelease", "ReleaseLock", "Notify"])
+def test_the_ending_stands_whatever_happens_to(function: str) -> None:
+    functions = fleet(PlanTier=fails("TierFailed"), **{function: fails("Broken")})
+    execution = release(functions)
+
+    assert execution.error == "FailedClean"
+    assert execution.of("Release")[-7:] == [*FAILED, "FailedClean"]

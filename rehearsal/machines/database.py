@@ -8,6 +8,7 @@ the server.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -19,7 +20,7 @@ from rehearsal.machines.places import CONTROL_PLANE_MARK
 from rehearsal.machines.server import Server
 
 DATA = "/var/lib/mysql"
-FIRST_STATEMENTS = "/etc/mysql/private/first.sql"
+FIRST_STATEMENTS = "first.sql"
 LOGIN_SECONDS = 3.0
 # Source: RDS user guide, "Master user account privileges", MySQL; without roles, which MariaDB lacks.
 MASTER_PRIVILEGES = (
@@ -32,13 +33,15 @@ MASTER_PRIVILEGES = (
 class Database:
     """One instance. `server` is the machine it runs on."""
 
-    def __init__(self, machines: Machines, server: Server, port: int, user: str, password: str) -> None:
+    def __init__(
+        self, machines: Machines, server: Server, port: int, user: str, password: str, statements: Path
+    ) -> None:
         self.server = server
         self._machines = machines
         self._port = port
         self._user = user
         self._password = password
-        self._settled = False
+        self._statements = statements
 
     @classmethod
     def start(
@@ -57,15 +60,16 @@ class Database:
         A `data` folder that holds an instance is taken over as it is, its master password too.
         """
         data.mkdir(parents=True, exist_ok=True)
+        pristine = machines.base / DATA.lstrip("/")
         if not any(data.iterdir()):
-            shutil.copytree(machines.base / DATA.lstrip("/"), data, dirs_exist_ok=True)
-            _give(data, *_owner(machines.base / DATA.lstrip("/")))
-        files = {
-            "/etc/mysql/mariadb.conf.d/90-region.cnf": configuration(port).encode(),
-            FIRST_STATEMENTS: first_statements(master_user, master_password, database).encode(),
-        }
+            shutil.copytree(pristine, data, dirs_exist_ok=True)
+        statements = data / FIRST_STATEMENTS
+        statements.touch(mode=0o600)
+        statements.write_text(first_statements(master_user, master_password, database))
+        _give(data, pristine.stat())
+        files = {"/etc/mysql/mariadb.conf.d/90-region.cnf": configuration(port).encode()}
         server = machines.boot(name, [address], ["mariadb"], files, {DATA: data})
-        return cls(machines, server, port, master_user, master_password)
+        return cls(machines, server, port, master_user, master_password, statements)
 
     def accepting(self) -> bool:
         """Whether the master user can log in over TCP, tried now."""
@@ -113,9 +117,8 @@ class Database:
 
     def _forget_first_statements(self) -> None:
         """They hold the master password and have been carried out: leave an empty file for restarts."""
-        if not self._settled:
-            self.server.write(FIRST_STATEMENTS, b"", 0o644)
-            self._settled = True
+        if self._statements.stat().st_size:
+            self._statements.write_text("")
 
 
 def configuration(port: int) -> str:
@@ -130,7 +133,7 @@ innodb_log_file_size = 16M
 innodb_buffer_pool_size = 64M
 max_connections = 60
 performance_schema = OFF
-init_file = {FIRST_STATEMENTS}
+init_file = {DATA}/{FIRST_STATEMENTS}
 """
 
 
@@ -153,11 +156,6 @@ def _quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _owner(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_uid, found.st_gid
-
-
-def _give(folder: Path, user: int, group: int) -> None:
+def _give(folder: Path, owner: os.stat_result) -> None:
     for path in [folder, *folder.rglob("*")]:
-        shutil.chown(path, user, group)
+        os.chown(path, owner.st_uid, owner.st_gid)

@@ -65,7 +65,8 @@ FILES = {
 # A database of its own with small redo logs: the packaged one weighs 110 MB, copied at each start.
 INITIAL_DATABASE = (
     "rm -rf /var/lib/mysql/* && mariadb-install-db --force --user=mysql --datadir=/var/lib/mysql"
-    " --skip-test-db --auth-root-authentication-method=socket --skip-name-resolve --innodb-log-file-size=16M >/dev/null"
+    " --skip-test-db --auth-root-authentication-method=socket --skip-name-resolve"
+    " --innodb-log-file-size=16M >/dev/null"
 )
 LONGEST_BUILD = 900  # seconds: 40 are usual; a slow package mirror may take minutes
 

@@ -3,8 +3,8 @@
 The definitions are the files of `statemachine/`, with the substitutions that `template.yaml` makes (its ARNs,
 and short waits instead of its numbers). Of the interpreter nothing is replaced but three things: what a
 function answers, how long a pause really lasts, and, on request, how the failure of a child execution is
-reported. MiniStack hands on the child's own error; AWS says `States.TaskFailed` and describes the child in the
-cause.
+reported: MiniStack hands on the child's own error, AWS says `States.TaskFailed` with the child described in
+the cause.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Functions:
 
 @dataclass
 class Execution:
-    """What an execution left; `path` is every state entered: `Release.X`, `DeployTier/network.X` for a child."""
+    """What an execution left; `path` is every state entered, `Release.X` or `DeployTier/network.X`."""
 
     status: str
     output: Any

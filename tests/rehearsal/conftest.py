@@ -1,0 +1,61 @@
+"""One region for all tests of the product on real servers: up once, the orchestrator deployed once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rehearsal import host, release
+from tests.rehearsal import rehearsed
+from tests.rehearsal.rehearsed import Ended, Rehearsed, overlaid
+
+
+@pytest.fixture(scope="session")
+def able() -> None:
+    """Linux, root, packages, image; skips loudly elsewhere."""
+    if sys.platform != "linux":
+        pytest.skip("the rehearsal needs Linux and root")
+    try:
+        host.install_packages()
+        release.need_cache(rehearsed.paths(), rehearsed.log)
+    except host.Unable as error:
+        pytest.fail(str(error))
+
+
+@pytest.fixture(scope="session")
+def region(able: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsed]:
+    """A region with the orchestrator in it. When it goes down, nothing of it may be left."""
+    paths = rehearsed.paths()
+    release.build(paths)
+    host.down(paths, rehearsed.log)
+    before = rehearsed.traces(paths.state)
+    with host.region(paths, rehearsed.log, rehearsed.ANY_PORTS):
+        release.become_operator(host.environment(paths))
+        outputs = release.deploy(paths)
+        yield Rehearsed(paths, host.opened_ports(paths), outputs, tmp_path_factory.mktemp("releases"))
+    assert not paths.run.exists()
+    assert rehearsed.traces(paths.state) == before
+
+
+@pytest.fixture(scope="session")
+def first(region: Rehearsed) -> Ended:
+    """The first release of the sample application."""
+    return region.succeed(region.given())
+
+
+@pytest.fixture(scope="session")
+def applications(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where changed applications are put together."""
+    return tmp_path_factory.mktemp("applications")
+
+
+@pytest.fixture(scope="session")
+def second(region: Rehearsed, first: Ended, applications: Path) -> tuple[Ended, rehearsed.Load]:
+    """The second release, of a changed application, under load."""
+    given = region.given(overlaid(applications, "second-release"))
+    with rehearsed.load(region.site, "/") as load:
+        ended = region.succeed(given)
+    return ended, load

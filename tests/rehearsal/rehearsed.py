@@ -1,0 +1,252 @@
+"""The region of the tests: how they talk to it, release into it, look behind it; what may be left of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from rehearsal import host, release, visit
+from rehearsal.machines import cgroups
+from tools.watch import watch
+
+STATE = host.STATE / "tests"
+"""Beside the region of `make region`, so that both can be up; the servers' image is shared."""
+ANY_PORTS = host.Ports(0, 0, 0)
+OVERLAYS = Path(__file__).with_name("overlays")
+
+
+def paths() -> host.Paths:
+    """The tests' own folder, with the image of the main one."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    shared = host.Paths().cache
+    shared.mkdir(parents=True, exist_ok=True)
+    cache = STATE / "cache"
+    if not cache.is_symlink():
+        cache.symlink_to(shared)
+    return host.Paths(STATE)
+
+
+def log(text: str) -> None:
+    """pytest shows it where a test fails."""
+    print(text, flush=True)
+
+
+@dataclass
+class Ended:
+    """An execution that has ended."""
+
+    arn: str
+    given: dict[str, Any]
+    status: str
+    error: str
+    explanation: dict[str, Any]
+    receipt: dict[str, Any]
+    transitions: int
+    seconds: float
+
+
+@dataclass
+class Rehearsed:
+    """A region that is up, with the orchestrator in it."""
+
+    paths: host.Paths
+    ports: host.Ports
+    outputs: dict[str, str]
+    folder: Path
+    numbers: list[int] = field(default_factory=list)
+
+    def client(self, service: str) -> Any:
+        """A client of the operator."""
+        factory: Any = boto3.client
+        return factory(service)
+
+    def site(self, domain: str = "arable.example") -> visit.Site:
+        """The site, through the load balancer."""
+        return visit.Site(domain, self.paths.authority, self.ports.https)
+
+    def tier(self, name: str, environment: str = "arable") -> dict[str, str]:
+        """Outputs of a tier's stack."""
+        stack = f"slipway-{environment}-{name.replace('_', '-')}"
+        found = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+        return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
+
+    def given(self, application: Path | None = None, **changed: Any) -> dict[str, Any]:
+        """Upload an application as a new release; the input that releases it. `changed`: fields of `web`."""
+        self.numbers.append(len(self.numbers) + 1)
+        name = f"2026-11-22.{self.numbers[-1]}"
+        artifact = release.package(application or release.APPLICATION, name, self.folder)
+        place = release.upload(artifact, self.outputs["ArtifactBucket"], "arable")
+        made = release.first_input(name, place, artifact.sha256)
+        made["environment"]["web"] |= changed
+        return made
+
+    def release(self, given: dict[str, Any]) -> Ended:
+        """Execute to the end, whatever it is."""
+        began = time.monotonic()
+        states = self.client("stepfunctions")
+        arn = release.start(self.outputs["ReleaseStateMachineArn"], given)
+        watched = watch(states, arn, plain=True)
+        ended = states.describe_execution(executionArn=arn)
+        return Ended(
+            arn,
+            given,
+            str(ended["status"]),
+            str(ended.get("error", "")),
+            as_object(ended.get("cause")),
+            as_object(ended.get("output")),
+            watched.transitions(),
+            time.monotonic() - began,
+        )
+
+    def succeed(self, given: dict[str, Any]) -> Ended:
+        """Execute; it must succeed."""
+        ended = self.release(given)
+        assert ended.status == "SUCCEEDED", f"{ended.error}: {ended.explanation}"
+        return ended
+
+    def fail(self, given: dict[str, Any]) -> Ended:
+        """Execute; it must fail, and say how it ended and why."""
+        ended = self.release(given)
+        assert ended.status == "FAILED", ended
+        assert ended.error in ("FailedClean", "FailedDirty"), ended
+        assert {"error", "what", "where", "next"} <= ended.explanation.keys(), ended.explanation
+        return ended
+
+    def servers(self) -> list[str]:
+        """Instance ids of the web servers in service."""
+        group = self.tier("web")["AutoScalingGroupName"]
+        found = self.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[group])
+        instances = found["AutoScalingGroups"][0]["Instances"]
+        return [one["InstanceId"] for one in instances if one["LifecycleState"] == "InService"]
+
+    def on(self, server: str, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a shell script on a server, past the product."""
+        command = host.on_server(self.paths, server, ["bash", "-s"])
+        return subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+
+    def sql(self, statement: str) -> str:
+        """Run a statement as the database's administrator, past the product."""
+        server = f"rds-{self.tier('database')['InstanceIdentifier']}"
+        done = subprocess.run(
+            host.on_server(self.paths, server, ["mariadb", "--batch", "--skip-column-names"]),
+            input=statement,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    def targets(self) -> dict[str, dict[str, str]]:
+        """Server → health, as the load balancer says."""
+        arn = self.tier("web")["TargetGroupArn"]
+        found = self.client("elbv2").describe_target_health(TargetGroupArn=arn)
+        return {one["Target"]["Id"]: one["TargetHealth"] for one in found["TargetHealthDescriptions"]}
+
+
+def as_object(text: str | None) -> dict[str, Any]:
+    """A JSON object; anything else under "text"."""
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {"text": text}
+    return value if isinstance(value, dict) else {"text": text}
+
+
+def overlaid(folder: Path, *overlays: str) -> Path:
+    """A copy of the sample application with folders of files laid over it."""
+    application = folder / "-".join(overlays)
+    shutil.copytree(release.APPLICATION, application, symlinks=True)
+    for overlay in overlays:
+        shutil.copytree(OVERLAYS / overlay, application, dirs_exist_ok=True)
+    return application
+
+
+def eventually(look: Callable[[], bool], seconds: float, what: str) -> None:
+    """Return as soon as `look()` holds; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.2)
+
+
+@dataclass
+class Load:
+    """What visitors met while it ran."""
+
+    answers: dict[str, int] = field(default_factory=dict)
+    """Status (or error) and release → how often."""
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Everything that was not a 200."""
+        return {answer: times for answer, times in self.answers.items() if not answer.startswith("200 ")}
+
+
+@contextmanager
+def load(site: Callable[[], visit.Site], path: str, every: float = 0.05) -> Iterator[Load]:
+    """Visitors that keep asking for a page, one each `every` seconds, while this block runs."""
+    seen, stop = Load(), threading.Event()
+
+    def visitor() -> None:
+        while not stop.is_set():
+            try:
+                response = site().get(path)
+                answer = f"{response.status} {response.headers['X-Slipway-Release']}"
+            except OSError as error:
+                answer = f"{type(error).__name__}: {error}"
+            seen.answers[answer] = seen.answers.get(answer, 0) + 1
+            stop.wait(every)
+
+    thread = threading.Thread(target=visitor, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What a region could leave behind on the machine."""
+
+    links: frozenset[str]
+    routes: frozenset[str]
+    rules: str
+    mounts: frozenset[str]
+    namespaces: frozenset[str]
+    loops: frozenset[str]
+    groups: frozenset[str]
+    processes: frozenset[str]
+
+
+def traces(folder: Path) -> Traces:
+    """The machine's links, routes, firewall, mounts, named namespaces; loop devices, control groups and
+    processes that have to do with `folder`."""
+
+    def lines(*command: str) -> frozenset[str]:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return frozenset(line.strip() for line in done.stdout.splitlines())
+
+    mine = str(folder)
+    groups = [root / cgroups.family(folder / "run") for root in cgroups.roots()]
+    return Traces(
+        links=frozenset(line.split(":")[1] for line in lines("ip", "-o", "link")),
+        routes=lines("ip", "-4", "route", "show", "table", "all"),
+        rules="\n".join(sorted(lines("nft", "list", "tables"))),
+        mounts=frozenset(line for line in lines("findmnt", "-rno", "TARGET") if mine in line),
+        namespaces=lines("ip", "netns", "list"),
+        loops=frozenset(line for line in lines("losetup", "-nO", "BACK-FILE") if mine in line),
+        groups=frozenset(str(group) for group in groups if group.exists()),
+        processes=frozenset(line for line in lines("ps", "-ww", "-eo", "args") if mine in line),
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rehearsal.emulator.context import Region
 from rehearsal.emulator.internals import ministack
-from rehearsal.emulator.provisioning import notify, scope
+from rehearsal.emulator.provisioning import Handler, notify, scope, wrap_action
 from rehearsal.machines import Rule, SecurityGroup
 
 RELIES_ON = (
@@ -16,6 +17,11 @@ RELIES_ON = (
     ("services.ec2", "_security_groups"),
     ("services.ec2", "_prefix_lists"),
     ("services.ec2", "_is_aws_managed_prefix_id"),
+    ("services.ec2", "_parse_ip_permissions"),
+    ("services.ec2", "_parse_member_list"),
+    ("services.ec2", "_error"),
+    ("services.ec2", "_xml"),
+    ("services.ec2", "_p"),
 )
 
 CHANGES = (
@@ -37,12 +43,31 @@ PROTOCOLS = {"-1": "all", "6": "tcp", "17": "udp", "1": "icmp"}
 
 ALL_PORTS = (0, 65535)
 
+DIRECTIONS = {"Ingress": "IpPermissions", "Egress": "IpPermissionsEgress"}
+
+PEERS = {
+    "IpRanges": "CidrIp",
+    "Ipv6Ranges": "CidrIpv6",
+    "UserIdGroupPairs": "GroupId",
+    "PrefixListIds": "PrefixListId",
+}
+"""List of an IpPermission → what identifies a peer in it."""
+
+Atom = tuple[str, int, int, str, str]
+"""Protocol, first port, last port, kind of peer, peer: what EC2 calls a security group rule."""
+
 
 def install(region: Region) -> None:
     """Apply the groups whenever a group, a rule or a member changes."""
     firewall = _Firewall(region)
     region.security_changed.connect(firewall.agree)
     region.instances_changed.connect(firewall.agree)
+    for direction, permissions in DIRECTIONS.items():
+        wrap_action(
+            ministack("services.ec2"),
+            f"RevokeSecurityGroup{direction}",
+            functools.partial(_revoke, permissions),
+        )
     notify(ministack("services.ec2"), CHANGES, TYPES, region.security_changed)
 
 
@@ -98,13 +123,18 @@ def security_group(record: Mapping[str, Any], prefix_list: Any) -> SecurityGroup
 
 def rules(permission: Mapping[str, Any], prefix_list: Any) -> Iterator[Rule]:
     """One rule for each peer of an IpPermission. IPv6 peers are left out: the region has IPv4 only."""
+    for peer in peers(permission, prefix_list):
+        yield Rule(*service(permission), peer)
+
+
+def service(permission: Mapping[str, Any]) -> tuple[str, int, int]:
+    """Protocol, first and last port of an IpPermission."""
     given = str(permission.get("IpProtocol", "-1"))
     protocol = PROTOCOLS.get(given, given)
     first, last = permission.get("FromPort"), permission.get("ToPort")
     if protocol == "all" or first is None or last is None or int(first) < 0:
-        first, last = ALL_PORTS
-    for peer in peers(permission, prefix_list):
-        yield Rule(protocol, int(first), int(last), peer)
+        return (protocol, *ALL_PORTS)
+    return protocol, int(first), int(last)
 
 
 def peers(permission: Mapping[str, Any], prefix_list: Any) -> Iterator[str]:
@@ -116,3 +146,49 @@ def peers(permission: Mapping[str, Any], prefix_list: Any) -> Iterator[str]:
             yield pair["GroupId"]
     for entry in permission.get("PrefixListIds", ()):
         yield from prefix_list(entry["PrefixListId"])
+
+
+def atoms(permission: Mapping[str, Any]) -> set[Atom]:
+    """The single rules that an IpPermission stands for. Descriptions do not count."""
+    return {
+        (*service(permission), kind, str(entry[name]))
+        for kind, name in PEERS.items()
+        for entry in permission.get(kind, ())
+        if entry.get(name)
+    }
+
+
+def without(permission: Mapping[str, Any], revoked: set[Atom]) -> dict[str, Any] | None:
+    """An IpPermission less the revoked rules; None when nothing is left of it."""
+    kept = dict(permission)
+    for kind, name in PEERS.items():
+        kept[kind] = [
+            entry
+            for entry in permission.get(kind, ())
+            if (*service(permission), kind, str(entry.get(name))) not in revoked
+        ]
+    return kept if any(kept[kind] for kind in PEERS) else None
+
+
+def _revoke(permissions: str, original: Handler) -> Handler:
+    """Revoke… by IpPermissions. As shipped it compares descriptions, and what it does not find it passes
+    over: a group that was to be closed stays open, and the answer is success."""
+    ec2 = ministack("services.ec2")
+
+    @functools.wraps(original)
+    def revoke(params: dict[str, Any]) -> Any:
+        group = ec2._security_groups.get(ec2._p(params, "GroupId"))
+        if group is None or ec2._parse_member_list(params, "SecurityGroupRuleId"):
+            return original(params)
+        given = ec2._parse_ip_permissions(params, "IpPermissions")
+        revoked = {atom for permission in given for atom in atoms(permission)}
+        present = {atom for permission in group[permissions] for atom in atoms(permission)}
+        if not revoked <= present:
+            return ec2._error(
+                "InvalidPermission.NotFound", "The specified rule does not exist in this security group.", 400
+            )
+        remaining = [without(permission, revoked) for permission in group[permissions]]
+        group[permissions] = [permission for permission in remaining if permission is not None]
+        return ec2._xml(200, f"{ec2._p(params, 'Action')}Response", "<return>true</return>")
+
+    return revoke

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -55,6 +56,7 @@ def prepare(region: Region) -> None:
     os.environ.clear()
     os.environ.update(kept | chosen)
     (region.run / "tmp").mkdir(parents=True, exist_ok=True)
+    tempfile.tempdir = None  # remembered from before TMPDIR was ours: nothing may be left in the host's
     internals.check()
     for module in internals.modules():
         module.install(region)

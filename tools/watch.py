@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -227,6 +228,12 @@ def picture(lanes: Mapping[str, Lane], root: str, now: datetime, spinner: str) -
     return lines
 
 
+def fitting(lines: list[str], columns: int, rows: int) -> list[str]:
+    """The lines that a terminal has room for: the first, and the last ones; none wraps."""
+    chosen = lines if len(lines) <= rows else [lines[0], *lines[len(lines) - rows + 1 :]]
+    return [line.rstrip()[:columns] for line in chosen]
+
+
 def lane_line(lane: Lane, level: int, now: datetime, spinner: str) -> str:
     """One nested execution as a line."""
     bad = "" if lane.status in ("RUNNING", "SUCCEEDED") else lane.status
@@ -383,9 +390,11 @@ class Screen:
     def show(self, watcher: Watcher, now: datetime) -> None:
         """Draw over what was drawn before."""
         self.turn += 1
-        lines = picture(watcher.lanes, watcher.root, now, self.SPINNER[self.turn % len(self.SPINNER)])
+        columns, rows = shutil.get_terminal_size((120, 50))
+        spinner = self.SPINNER[self.turn % len(self.SPINNER)]
+        lines = fitting(picture(watcher.lanes, watcher.root, now, spinner), columns - 1, rows - 1)
         up = f"\x1b[{self.height}F" if self.height else ""
-        self.out.write(up + "".join(f"\x1b[2K{line[:150]}\n" for line in lines) + "\x1b[J")
+        self.out.write(up + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[J")
         self.out.flush()
         self.height = len(lines)
 

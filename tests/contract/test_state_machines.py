@@ -1,0 +1,463 @@
+"""The definitions: well formed, bounded in every way, true to the template and to the functions."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonata
+import pytest
+
+from slipway import errors
+from tests.contract.shipped import (
+    FUNCTIONS,
+    STEPS,
+    TIERS,
+    Json,
+    all_states,
+    document,
+    functions,
+    machine_file,
+    machines,
+    placeholders,
+    setting,
+    snake,
+    strings,
+    template,
+    tier,
+)
+from tests.workflow.engine import MACHINES, SHORT, definition, states_of, substitute
+from tests.workflow.fleet import fleet
+from tests.workflow.test_release import release
+
+INVOKE = "arn:aws:states:::lambda:invoke"
+NESTED = "arn:aws:states:::states:startExecution.sync:2"
+COMMON = {"Type", "Comment", "Next", "End", "Output", "Assign"}
+FIELDS = {
+    # https://states-language.net/spec.html, with JSONata. What MiniStack ignores is not among them: Output of
+    # Succeed; Arguments, Assign and Output of Parallel.
+    "Task": COMMON | {"Resource", "Arguments", "TimeoutSeconds", "Retry", "Catch"},
+    "Choice": {"Type", "Comment", "Choices", "Default", "Assign"},
+    "Wait": COMMON | {"Seconds"},
+    "Parallel": {"Type", "Comment", "Branches", "Catch", "Next"},
+    "Succeed": {"Type", "Comment"},
+    "Fail": {"Type", "Comment", "Error", "Cause"},
+}
+# Errors that AWS itself raises: "Handling errors in Step Functions workflows" and its integrations with
+# Lambda and Step Functions.
+AWS_ERRORS = {
+    "States.ALL",
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.TooManyRequestsException",
+    "StepFunctions.ExecutionLimitExceededException",
+    "StepFunctions.SdkClientException",
+    "StepFunctions.AWSStepFunctionsException",
+}
+ENDINGS = {"FailedClean", "FailedDirty"}
+RETRIED = [
+    "ErrorEquals",
+    "IntervalSeconds",
+    "BackoffRate",
+    "MaxAttempts",
+    "MaxDelaySeconds",
+    "JitterStrategy",
+]
+# A call to a function takes at most its time-out 6 times, + 31 s of back-off (1 + 2 + 4 + 8 + 16).
+ATTEMPTS, BACK_OFF = 6, 31
+
+each_machine = pytest.mark.parametrize("machine", MACHINES)
+each_state = pytest.mark.parametrize(
+    ("machine", "name", "state"),
+    [pytest.param(*entry, id=f"{entry[0]}.{entry[1]}") for entry in all_states()],
+)
+
+
+def scopes(scope: Json) -> Iterator[Json]:
+    """The definition and every branch in it: each has states of its own."""
+    yield scope
+    for state in scope["States"].values():
+        for branch in state.get("Branches", []):
+            yield from scopes(branch)
+
+
+def successors(state: Json) -> list[str]:
+    """Where a state may lead: in order, the default of a Choice last."""
+    found = [state[key] for key in ("Next",) if key in state]
+    found += [rule["Next"] for rule in [*state.get("Choices", []), *state.get("Catch", [])]]
+    return [*found, *([state["Default"]] if "Default" in state else [])]
+
+
+# --- form -------------------------------------------------------------------------------------------------
+
+
+@each_machine
+def test_machines_are_in_jsonata_and_end_in_time(machine: str) -> None:
+    shipped = definition(machine)
+    assert shipped["QueryLanguage"] == "JSONata"
+    assert isinstance(shipped["TimeoutSeconds"], int)
+    assert shipped.keys() == {"QueryLanguage", "Comment", "StartAt", "TimeoutSeconds", "States"}
+
+
+@each_state
+def test_states_have_the_fields_of_their_type_alone(machine: str, name: str, state: Json) -> None:
+    assert state.keys() <= FIELDS[state["Type"]]
+    if state["Type"] in ("Task", "Wait", "Parallel"):
+        assert ("Next" in state) != (state.get("End") is True)
+    if state["Type"] == "Task":
+        assert state["Resource"] in (INVOKE, NESTED)
+        assert isinstance(state["TimeoutSeconds"], int)
+    if state["Type"] == "Choice":
+        assert "Default" in state
+        assert all(rule.keys() <= {"Condition", "Next", "Output", "Assign"} for rule in state["Choices"])
+
+
+@each_machine
+def test_every_state_is_reached_and_every_way_leads_somewhere(machine: str) -> None:
+    for scope in scopes(definition(machine)):
+        reached, ahead = set(), [scope["StartAt"]]
+        while ahead:
+            name = ahead.pop()
+            if name not in reached:
+                reached.add(name)
+                ahead += successors(scope["States"][name])
+        assert reached == set(scope["States"])
+
+
+def test_names_of_states_are_unique_in_a_machine() -> None:
+    for machine in MACHINES:
+        names = [name for name, _ in states_of(definition(machine))]
+        assert len(names) == len(set(names))
+
+
+@each_machine
+def test_expressions_parse_and_are_closed(machine: str) -> None:
+    for text in strings(substitute(definition(machine), SHORT)):
+        if "{%" in text or "%}" in text:
+            assert text.startswith("{%")
+            assert text.endswith("%}")
+            jsonata.Jsonata.jsonata(text[2:-2])
+            assert "$eval(" not in text, "the one function that Step Functions lacks"
+            assert "$base64encode(" not in text, "not safe beyond Latin-1"
+
+
+@each_machine
+def test_variables_are_assigned_before_anybody_reads_them(machine: str) -> None:
+    """By name only: that some state assigns each. The order is the workflow tests' business."""
+    shipped = definition(machine)
+    assigned = set()
+    for _, state in states_of(shipped):
+        for place in [state, *state.get("Choices", []), *state.get("Catch", [])]:
+            assigned |= set(place.get("Assign", {}))
+    expressions = [text for text in strings(shipped) if text.startswith("{%")]
+    read = {name for text in expressions for name in re.findall(r"\$([a-z]\w*)(?![\w(])", text)}
+    assert read - {"states"} <= assigned
+    assert assigned <= read, "assigned, but nobody reads it"
+
+
+@each_machine
+def test_variables_of_branches_are_nobody_elses(machine: str) -> None:
+    """A branch cannot assign a variable of the machine (AWS refuses it); MiniStack shares all of them."""
+    for scope in scopes(definition(machine)):
+        assigned: list[str] = []
+        for state in scope["States"].values():
+            for branch in state.get("Branches", []):
+                own = {name for _, inner in states_of(branch) for name in inner.get("Assign", {})}
+                assigned += sorted(own)
+        outer = {name for state in scope["States"].values() for name in state.get("Assign", {})}
+        assert len(assigned) == len(set(assigned))
+        assert not outer & set(assigned)
+
+
+# --- bounds -----------------------------------------------------------------------------------------------
+
+
+@each_machine
+def test_every_time_out_shows_its_arithmetic(machine: str) -> None:
+    lines = machine_file(machine).read_text().splitlines()
+    for before, line in zip(["", *lines], lines, strict=False):
+        if "TimeoutSeconds:" in line:
+            assert "#" in line or before.lstrip().startswith("#"), line
+
+
+def bounded(condition: str) -> bool:
+    """Whether a rule's condition cannot hold for ever: it names a deadline, or a list that grows shorter."""
+    return "$millis() <" in condition or "$count($waiting) > 0" in condition
+
+
+@each_machine
+def test_no_way_leads_in_circles_without_a_deadline(machine: str) -> None:
+    for scope in scopes(definition(machine)):
+        states = scope["States"]
+
+        def ways(name: str, states: Json = states) -> list[str]:
+            state = states[name]
+            endless = [rule["Next"] for rule in state.get("Choices", []) if not bounded(rule["Condition"])]
+            plain = [state[key] for key in ("Next", "Default") if key in state]
+            return [*plain, *endless, *(catch["Next"] for catch in state.get("Catch", []))]
+
+        for start in states:
+            seen, ahead = set(), ways(start)
+            while ahead:
+                name = ahead.pop()
+                assert name != start, f"{start} can come back to itself without passing a deadline"
+                if name not in seen:
+                    seen.add(name)
+                    ahead += ways(name)
+
+
+@each_machine
+def test_a_choice_that_waits_defaults_to_failure(machine: str) -> None:
+    for scope in scopes(definition(machine)):
+        for name, state in scope["States"].items():
+            if any("$millis() <" in rule["Condition"] for rule in state.get("Choices", [])):
+                default = scope["States"][state["Default"]]
+                assert default["Type"] == "Fail" or "failure" in state["Assign"], name
+
+
+@each_state
+def test_tasks_try_again_with_back_off_and_jitter(machine: str, name: str, state: Json) -> None:
+    if state["Type"] != "Task":
+        return
+    (retry,) = state["Retry"]
+    assert list(retry) == RETRIED
+    assert (retry["BackoffRate"], retry["MaxDelaySeconds"], retry["JitterStrategy"]) == (2, 20, "FULL")
+    assert retry["MaxAttempts"] == ATTEMPTS - 1
+    assert ("TransientAwsError" in retry["ErrorEquals"]) == (state["Resource"] == INVOKE)
+
+
+@each_state
+def test_a_call_outlasts_its_function_by_five_seconds(machine: str, name: str, state: Json) -> None:
+    function = called(state)
+    if function:
+        assert state["TimeoutSeconds"] == setting(function, "Timeout") + 5
+
+
+def called(state: Json) -> str:
+    """The function that a state calls; empty for other states and for the environment's own function."""
+    if state.get("Resource") != INVOKE:
+        return ""
+    match = re.fullmatch(r"\$\{(\w+)FunctionArn\}", state["Arguments"]["FunctionName"])
+    return match.group(1) if match else ""
+
+
+def seconds(machine: str, name: str) -> int:
+    """A number that the template gives a machine; of a parameter the most that it allows."""
+    value = machines()[machine]["DefinitionSubstitutions"][name]
+    if isinstance(value, dict):
+        value = template()["Parameters"][value["Ref"]]["MaxValue"]
+    return int(value)
+
+
+def longest(machine: str, state: Json) -> int:
+    """How long a state can last at most, in seconds."""
+    if state["Type"] == "Parallel":
+        return max(
+            sum(longest(machine, inner) for inner in branch["States"].values()) + waits_of(machine, branch)
+            for branch in state["Branches"]
+        )
+    if state["Type"] == "Wait":
+        return seconds(machine, "PollSeconds")
+    attempts = ATTEMPTS if state.get("Resource") == INVOKE else 1
+    return attempts * int(state.get("TimeoutSeconds", 0)) + (BACK_OFF if attempts > 1 else 0)
+
+
+def waits_of(machine: str, scope: Json) -> int:
+    """The deadlines of a scope's own waits, added up; each is given once, in an Assign."""
+    assigned = " ".join(
+        text for state in scope["States"].values() for text in strings(state.get("Assign", {}))
+    )
+    return sum(
+        seconds(machine, name) for name in re.findall(r"\$millis\(\) \+ 1000 \* \$\{(\w+)\}", assigned)
+    )
+
+
+def test_a_release_has_time_for_all_that_it_waits_for() -> None:
+    """Otherwise it would end as TIMED_OUT, which nobody catches: nothing explained, nothing recorded."""
+    shipped = definition("Release")
+    needed = sum(longest("Release", state) for state in shipped["States"].values()) + waits_of(
+        "Release", shipped
+    )
+    assert needed <= shipped["TimeoutSeconds"] <= needed * 1.1
+
+
+def test_a_command_has_time_for_the_longest_step() -> None:
+    states = dict(states_of(definition("RunCommand")))
+    calls = longest("RunCommand", states["StartCommand"]) + longest("RunCommand", states["CheckCommand"])
+    margin = seconds("RunCommand", "DeliverySeconds") + calls + seconds("RunCommand", "PollSeconds")
+    slowest = max(int(document(step)["mainSteps"][0]["inputs"]["timeoutSeconds"]) for step in STEPS)
+    assert definition("RunCommand")["TimeoutSeconds"] >= slowest + margin
+    for state in nested("RunCommand"):
+        assert state["TimeoutSeconds"] >= state["Arguments"]["Input"]["timeoutSeconds"] + margin
+
+
+def test_a_tier_has_time_until_its_deadline() -> None:
+    states = dict(states_of(definition("DeployTier")))
+    calls = longest("DeployTier", states["PlanTier"])
+    calls += longest("DeployTier", states["CheckTier"]) + longest("DeployTier", states["CheckCertificate"])
+    margin = 300 + calls  # the wait that has just begun when the deadline passes
+    assert definition("DeployTier")["TimeoutSeconds"] >= seconds("DeployTier", "CertificateSeconds") + margin
+    for state in nested("DeployTier"):
+        if state["Arguments"]["Input"]["tier"] == "certificate":
+            assert state["TimeoutSeconds"] >= definition("DeployTier")["TimeoutSeconds"] + 300
+        else:
+            assert state["TimeoutSeconds"] >= seconds("DeployTier", "TierSeconds") + margin
+
+
+def test_a_roll_out_has_time_for_every_wave_of_the_largest_environment() -> None:
+    given = [
+        seconds("RollOut", name) for name in machines()["RollOut"]["DefinitionSubstitutions"] if name in SHORT
+    ]
+    schema = input_schema()
+    drain = schema["properties"]["rollout"]["properties"]["drainSeconds"]["maximum"]
+    waves = schema["properties"]["environment"]["properties"]["web"]["properties"]["max"]["maximum"]
+    calls = 6 * 60  # three that change something, three last looks, each once and at its longest
+    states = dict(states_of(definition("RollOut")))
+    waits = sum(given) - seconds("RollOut", "PollSeconds")
+    put_back = longest("RollOut", states["RestoreAfterFailure"])
+    assert definition("RollOut")["TimeoutSeconds"] >= waves * (drain + waits + calls) + put_back
+    for state in nested("RollOut"):
+        assert state["TimeoutSeconds"] >= definition("RollOut")["TimeoutSeconds"] + 300
+
+
+def nested(machine: str) -> list[Json]:
+    arn = "${" + machine + "StateMachineArn}"
+    return [s for _, _, s in all_states() if s.get("Arguments", {}).get("StateMachineArn") == arn]
+
+
+def input_schema() -> Json:
+    loaded: Json = json.loads((FUNCTIONS / "slipway" / "input.schema.json").read_text())
+    return loaded
+
+
+# --- transitions ------------------------------------------------------------------------------------------
+
+
+def test_a_release_to_two_servers_with_unchanged_infrastructure_takes_74_transitions() -> None:
+    """States entered in all executions together when there is nothing to wait for; 80 is the bound."""
+    execution = release(fleet())
+    assert execution.status == "SUCCEEDED"
+    assert len(execution.path) == 74
+    assert "all executions together: 74" in machine_file("Release").read_text()
+
+
+# --- errors -----------------------------------------------------------------------------------------------
+
+
+def test_every_error_that_is_named_exists() -> None:
+    known = {
+        name for name, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, Exception)
+    }
+    for machine, name, state in all_states():
+        rules = [*state.get("Retry", []), *state.get("Catch", [])]
+        named = {error for rule in rules for error in rule["ErrorEquals"]}
+        if state["Type"] == "Fail" and not state["Error"].startswith("{%"):
+            named.add(state["Error"])
+        assert named <= known | AWS_ERRORS | ENDINGS, f"{machine}.{name}"
+
+
+def test_whatever_a_release_calls_is_caught() -> None:
+    for name, state in definition("Release")["States"].items():
+        if state["Type"] in ("Task", "Parallel"):
+            assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+
+
+def test_deadlines_are_explained_as_errors_of_functions_are() -> None:
+    for machine, name, state in all_states():
+        causes = [state.get("Cause", "")]
+        failure = state.get("Assign", {}).get("failure", {})
+        causes.append(failure.get("Cause", "") if isinstance(failure, dict) else "")
+        for cause in causes:
+            if "{% $string({" in cause:
+                assert {'"what":', '"where":', '"next":'} <= set(re.findall(r'"\w+":', cause)), (
+                    f"{machine}.{name}"
+                )
+
+
+# --- the definitions and the template -------------------------------------------------------------------
+
+
+@each_machine
+def test_the_template_substitutes_exactly_what_a_definition_leaves_open(machine: str) -> None:
+    given = machines()[machine]["DefinitionSubstitutions"]
+    assert set(given) == placeholders(definition(machine))
+    for name, value in given.items():
+        if name.endswith("FunctionArn"):
+            assert value == {"Fn::GetAtt": [name.removesuffix("Arn"), "Arn"]}
+        elif name.endswith("StateMachineArn"):
+            assert value == {"Ref": name.removesuffix("Arn")}
+        else:
+            assert name in SHORT, "a number that tests shorten"
+
+
+@each_machine
+def test_a_machine_is_logged_and_traced(machine: str) -> None:
+    shipped = machines()[machine]
+    assert shipped["DefinitionUri"] == f"statemachine/{snake(machine)}.asl.yaml"
+    assert shipped["Tracing"] == {"Enabled": True}
+    assert shipped["Logging"]["Destinations"]
+
+
+def test_every_function_is_called_and_every_call_has_its_function() -> None:
+    calls = {called(state) for _, _, state in all_states()} - {""}
+    assert calls == set(functions())
+
+
+def test_a_state_and_its_function_have_one_name() -> None:
+    """Others call the same function a second time: their names say what for."""
+    own = {name for _, name, state in all_states() if called(state) == name}
+    assert set(functions()) - own == set()
+    for name in functions():
+        assert functions()[name]["Handler"] == f"{snake(name)}.app.handler"
+        assert (FUNCTIONS / snake(name) / "app.py").is_file()
+
+
+# --- the definitions, the tiers and the documents ----------------------------------------------------------
+
+
+def test_outputs_that_are_read_are_outputs_of_that_tier() -> None:
+    text = " ".join(strings(definition("Release")))
+    read = set(re.findall(r"\$outputs\.(\w+)\.(\w+)", text))
+    read |= {("database", name) for name in re.findall(r"\$databaseOutputs\.(\w+)", text)}
+    read |= {("web", name) for name in re.findall(r"\$webOutputs\.(\w+)", text)}
+    assert read
+    for name, output in read:
+        assert output in tier(name)["Outputs"]
+
+
+def test_every_tier_is_deployed_once() -> None:
+    assert sorted(state["Arguments"]["Input"]["tier"] for state in nested("DeployTier")) == sorted(TIERS)
+
+
+def commands() -> Iterator[tuple[str, Json, Any]]:
+    """(step, parameters, seconds) of every start of a document."""
+    for state in nested("RunCommand"):
+        given = state["Arguments"]["Input"]
+        yield given["step"], given["parameters"], given["timeoutSeconds"]
+    for _, _, state in all_states():
+        if called(state) == "StartCommand" and "step" in state["Arguments"]["Payload"]:
+            given = state["Arguments"]["Payload"]
+            if not given["step"].startswith("{%"):
+                yield given["step"], given["parameters"], seconds("RollOut", "ActivateSeconds")
+
+
+def test_every_document_is_started_with_its_parameters_and_its_time() -> None:
+    started = list(commands())
+    assert sorted(step for step, _, _ in started) == sorted(STEPS)
+    for step, parameters, time in started:
+        assert set(parameters) == set(document(step)["parameters"]), step
+        assert time == int(document(step)["mainSteps"][0]["inputs"]["timeoutSeconds"]), step
+
+
+def test_no_secret_is_part_of_any_payload() -> None:
+    """Names and ARNs of secrets travel; values have no way into a state: no output of a tier holds one."""
+    for name in TIERS:
+        for output, value in tier(name)["Outputs"].items():
+            if "Secret" in output or "Password" in output:
+                assert output.endswith("Arn"), f"{name}.{output}"
+            assert "resolve:secretsmanager" not in str(value)

@@ -97,7 +97,7 @@ def _base_chains() -> list[str]:
         'iifname "lo" accept',
         "ct state established,related accept",
         f"ip daddr {METADATA_ADDRESS} tcp dport 80 accept",
-        f"ip daddr {ENDPOINT_ADDRESS} tcp dport {ENDPOINT_PORT} accept",
+        f"ip daddr {ENDPOINT_ADDRESS} tcp dport {{ 443, {ENDPOINT_PORT} }} accept",
         "udp dport 53 accept",
         "tcp dport 53 accept",
         "}",

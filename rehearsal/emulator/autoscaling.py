@@ -22,6 +22,7 @@ from rehearsal.emulator.provisioning import Handler, on_a_thread, scope, wait, w
 RELIES_ON = (
     ("services.autoscaling", "_ACTION_MAP"),
     ("services.autoscaling", "_asgs"),
+    ("services.autoscaling", "_tags"),
     ("services.autoscaling", "_reconcile_instances"),
     ("services.autoscaling", "_describe_asgs"),
     ("services.autoscaling", "_instance_member_xml"),
@@ -270,7 +271,7 @@ class Groups:
             try:
                 self._stabilize(name, stack_name)
             except BaseException:
-                self._dissolve(name)
+                self._delete(name)
                 raise
             return name, attributes
 
@@ -369,15 +370,16 @@ class Groups:
                 return service._error(
                     "ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances in it."
                 )
-            self._region.background(self._delete_later, name, name=f"delete-{name}")
+            self._region.background(self._delete, name, name=f"delete-{name}")
             return service._xml(200, "DeleteAutoScalingGroupResponse", "<DeleteAutoScalingGroupResult/>")
 
         return delete
 
-    def _delete_later(self, name: str) -> None:
+    def _delete(self, name: str) -> None:
         self._dissolve(name)
         with scope(self._region):
-            ministack("services.autoscaling")._asgs.pop(name, None)
+            for store in ("_asgs", "_tags"):
+                getattr(ministack("services.autoscaling"), store).pop(name, None)
 
     def terminate_action(self, params: dict[str, Any]) -> Any:
         """TerminateInstanceInAutoScalingGroup."""

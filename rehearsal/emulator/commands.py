@@ -148,7 +148,7 @@ class Runner:
             for plugin in invocation.plugins:
                 if plugin.status == "InProgress":
                     folder = _folder(command, instance, plugin.step)
-                    server.run(["sh", "-c", f"kill -KILL -- -$(cat {folder}/pid)"], timeout=10)
+                    server.run(["sh", "-c", f"kill -KILL -$(cat {folder}/pid)"], timeout=10)
 
     def _run(self, command: Command) -> None:
         with ThreadPoolExecutor(max_workers=command.concurrency) as pool:

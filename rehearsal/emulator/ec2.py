@@ -186,7 +186,8 @@ class Instances:
             try:
                 self._region.open_vpc(record["VpcId"])
                 self._region.security_changed()
-                machines.boot(instance, self._addresses(record), files=server_files(record))
+                files = server_files(record, self._region.name)
+                machines.boot(instance, self._addresses(record), start_units(record), files)
             except Exception:
                 logger.exception("%s does not boot", instance)
                 self._fail(instance, "Server.InternalError: Internal error on launch")
@@ -522,27 +523,33 @@ WantedBy=multi-user.target
 """
 
 
-def server_files(record: Mapping[str, Any]) -> dict[str, bytes]:
+def start_units(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Units that run at the first start: the user data, or at least the agent, which images bring enabled."""
+    return ("user-data",) if user_data(record).startswith(b"#!") else ("amazon-ssm-agent",)
+
+
+def server_files(record: Mapping[str, Any], region: str) -> dict[str, bytes]:
     """Files that an instance's server starts with: its name, its user data, the agent, whom it trusts.
 
     Names of AWS lead to the region, whose certificate comes from the region's own authority; programs
-    that bring a list of authorities of their own are pointed to the system's.
+    that bring a list of authorities of their own are pointed to the system's. The region in root's
+    configuration stands for version 2 of the CLI, which asks the metadata for it.
     """
-    units = "/etc/systemd/system"
-    trust = f'"AWS_CA_BUNDLE={TRUSTED}" "SSL_CERT_FILE={TRUSTED}"'
+    trust = {"AWS_CA_BUNDLE": TRUSTED, "SSL_CERT_FILE": TRUSTED}
+    services = " ".join(f'"{name}={value}"' for name, value in trust.items())
     files = {
         "/etc/hostname": f"{record['PrivateDnsName']}\n".encode(),
-        f"{units}/amazon-ssm-agent.service": AGENT_UNIT,
-        f"{units}.conf.d/10-trust.conf": f"[Manager]\nDefaultEnvironment={trust}\n".encode(),
-        "/etc/environment": f"AWS_CA_BUNDLE={TRUSTED}\nSSL_CERT_FILE={TRUSTED}\n".encode(),
+        "/lib/systemd/system/amazon-ssm-agent.service": AGENT_UNIT,
+        "/etc/systemd/system.conf.d/trust.conf": (
+            f"[Manager]\nDefaultEnvironment=\nDefaultEnvironment={services}\n".encode()
+        ),
+        "/etc/environment": "".join(f"{name}={value}\n" for name, value in trust.items()).encode(),
+        "/root/.aws/config": f"[default]\nregion = {region}\n".encode(),
     }
     given = user_data(record)
     if given.startswith(b"#!"):
         files["/var/lib/cloud/instance/user-data"] = given
-        files[f"{units}/user-data.service"] = USER_DATA_UNIT
-        files[f"{units}/multi-user.target.wants/user-data.service"] = USER_DATA_UNIT
-    else:
-        files[f"{units}/multi-user.target.wants/amazon-ssm-agent.service"] = AGENT_UNIT
+        files["/lib/systemd/system/user-data.service"] = USER_DATA_UNIT
     return files
 
 

@@ -16,6 +16,12 @@ RELIES_ON = (
     ("core.iam_evaluator", "is_root_access_key"),
     ("services.sts", "is_root_access_key"),
     ("app", "pin_request_origin"),
+    ("core.iam_actions", "extract_resource_arn"),
+    ("core.iam_actions", "request_tag_context"),
+    ("core.iam_evaluator", "EvalContext"),
+    ("core.iam_evaluator", "evaluate"),
+    ("core.iam_evaluator", "_gather_role_policies"),
+    ("core.iam_evaluator", "_permissions_boundary"),
     ("services.sts", "register_session"),
     ("services.sts", "_sessions"),
     ("services.iam", "_lookup_instance_profile"),
@@ -31,6 +37,8 @@ def install(region: Region) -> None:
     for module in ("core.iam_evaluator", "services.sts"):
         ministack(module).is_root_access_key = _is_root_access_key
     replace(ministack("app"), "pin_request_origin", _private_transport)
+    replace(ministack("core.iam_actions"), "extract_resource_arn", _log_streams)
+    replace(ministack("core.iam_actions"), "request_tag_context", _event_sources)
 
 
 def _private_transport(pin: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
@@ -51,11 +59,63 @@ def _is_root_access_key(access_key_id: str) -> bool:
     return not access_key_id or access_key_id == os.environ["AWS_ACCESS_KEY_ID"]
 
 
+LOG_STREAM_ACTIONS = ("CreateLogStream", "PutLogEvents", "GetLogEvents", "DeleteLogStream")
+
+
+def _log_streams(original: Callable[..., str]) -> Callable[..., str]:
+    """Calls about a log stream are checked against the stream: policies name a group with ``:*``."""
+
+    def resource(service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> str:
+        arn = original(service, method, path, headers, body, *rest)
+        action = headers.get("x-amz-target", "").rsplit(".", 1)[-1]
+        if service != "logs" or ":log-group:" not in arn:
+            return arn
+        if action in LOG_STREAM_ACTIONS:
+            return f"{arn}:log-stream:{json.loads(body or b'{}').get('logStreamName', '')}"
+        return f"{arn}:*" if action == "DescribeLogStreams" else arn
+
+    return resource
+
+
+def _event_sources(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Give conditions of PutEvents their keys: events:source, events:detail-type."""
+
+    def context(service: str, action: str, body: bytes, params: Any) -> dict[str, Any]:
+        found = original(service, action, body, params)
+        if action != "events:PutEvents":
+            return found
+        entries = json.loads(body or b"{}").get("Entries") or []
+        return found | {
+            "events:source": [entry.get("Source", "") for entry in entries],
+            "events:detail-type": [entry.get("DetailType", "") for entry in entries],
+        }
+
+    return context
+
+
+def role_allows(region: Region, role_arn: str, action: str, resource: str, **context: Any) -> bool:
+    """Whether a role's policies (and its boundary) allow an action, outside of any signed request."""
+    evaluator, iam = ministack("core.iam_evaluator"), ministack("services.iam")
+    role = role_arn.rsplit("/", 1)[-1]
+    request = evaluator.EvalContext(
+        principal_arn=role_arn,
+        principal_type="AssumedRole",
+        principal_account=region.account,
+        action=action,
+        resource_arn=resource,
+        region=region.name,
+        service_context={key.lower(): value for key, value in context.items()},
+    )
+    policies = evaluator._gather_role_policies(role, region.account)
+    boundary = evaluator._permissions_boundary(iam._roles, role, region.account)
+    return bool(evaluator.evaluate(request, policies, *boundary).decision == "Allow")
+
+
 def role_credentials(account: str, role: str, session: str, generation: int) -> dict[str, Any]:
     """Credentials of an assumed role as the metadata service hands them out, known to the emulator.
 
     The same (role, session, generation) gives the same keys, so that a server that asks twice gets the
-    same answer. Returns AccessKeyId, SecretAccessKey, Token, Expiration (epoch seconds).
+    same answer. Returns Role, AccessKeyId, SecretAccessKey, Token, Expiration (epoch seconds).
     """
     seed = f"{os.environ['AWS_SECRET_ACCESS_KEY']}:{account}:{role}:{session}:{generation}"
 
@@ -76,6 +136,7 @@ def role_credentials(account: str, role: str, session: str, generation: int) -> 
             },
         )
     return {
+        "Role": role,
         "AccessKeyId": key,
         "SecretAccessKey": derive("secret"),
         "Token": derive("token"),

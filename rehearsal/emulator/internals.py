@@ -18,6 +18,7 @@ VERSION = "1.5.33"
 
 SERVICE_MODULES = (
     "identity",
+    "stepfunctions",
     "functions",
     "ec2",
     "autoscaling",

@@ -13,12 +13,15 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rehearsal.emulator import commands, documents, images
+from rehearsal.emulator import commands, documents, identity, images
 from rehearsal.emulator.commands import Command, Invocation, Plugin
 from rehearsal.emulator.context import Region
 from rehearsal.emulator.internals import ministack, replace
+
+if TYPE_CHECKING:
+    from rehearsal.machines import Server
 
 RELIES_ON = (
     ("services.ssm", "handle_request"),
@@ -27,9 +30,6 @@ RELIES_ON = (
     ("services.ec2", "_tags"),
     ("core.iam_actions", "extract_resource_arn"),
     ("core.iam_evaluator", "enforce"),
-    ("core.iam_evaluator", "EvalContext"),
-    ("core.iam_evaluator", "evaluate"),
-    ("core.iam_evaluator", "resolve_principal"),
     ("core.responses", "error_response_json"),
     ("core.responses", "json_response"),
     ("core.router", "extract_access_key_id"),
@@ -37,6 +37,10 @@ RELIES_ON = (
 
 AGENT_PERMISSIONS = ("ssm:UpdateInstanceInformation", "ec2messages:GetMessages")
 """Without these in its role the agent on a server never reports to Systems Manager."""
+
+AGENT = "amazon-ssm-agent"
+PING_SECONDS = 5.0
+"""How long a server that answered counts as answering (AWS: the agent reports every five minutes)."""
 
 DEFAULT_DELIVERY_SECONDS = 3600
 Answer = tuple[int, dict[str, str], bytes]
@@ -164,6 +168,7 @@ class SystemsManager:
         self._commands: dict[str, Command] = {}
         self._runner = commands.Runner(region, self.online)
         self._platforms: dict[str, dict[str, str]] = {}
+        self._pings: dict[str, float] = {}
         self._actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "SendCommand": self._send_command,
             "CancelCommand": self._cancel_command,
@@ -212,33 +217,28 @@ class SystemsManager:
             and server.running()
             and self._region.reaches_aws(instance)
             and self._agent_allowed(instance)
+            and self._agent_runs(instance, server)
         )
+
+    def _agent_runs(self, instance: str, server: Server) -> bool:
+        """Whether the agent's unit is active on the server; asked anew after `PING_SECONDS`."""
+        if time.monotonic() - self._pings.get(instance, -PING_SECONDS) < PING_SECONDS:
+            return True
+        try:
+            active = server.run(["systemctl", "is-active", "--quiet", AGENT], timeout=10).code == 0
+        except RuntimeError:
+            return False  # The server ended just now.
+        if active:
+            self._pings[instance] = time.monotonic()
+        return active
 
     def _agent_allowed(self, instance: str) -> bool:
         credentials = self._region.instance_credentials(instance)
         if credentials is None:
             return False
-        evaluator = ministack("core.iam_evaluator")
-        principal = evaluator.resolve_principal(credentials["AccessKeyId"], self._region.account)
-        policies = getattr(principal, "policies", None)
-        if not policies:
-            return False
-        return all(
-            evaluator.evaluate(
-                evaluator.EvalContext(
-                    principal_arn=principal.arn,
-                    principal_type=principal.type,
-                    principal_account=principal.account,
-                    action=action,
-                    resource_arn=f"arn:aws:ec2:{self._region.name}:{self._region.account}:instance/{instance}",
-                    region=self._region.name,
-                    principal_keys=principal.keys,
-                ),
-                policies,
-            ).decision
-            == "Allow"
-            for action in AGENT_PERMISSIONS
-        )
+        arn = f"arn:aws:ec2:{self._region.name}:{self._region.account}:instance/{instance}"
+        role = credentials["Role"]
+        return all(identity.role_allows(self._region, role, action, arn) for action in AGENT_PERMISSIONS)
 
     def _platform(self, instance: str) -> dict[str, str]:
         """NAME and VERSION_ID of the server's own /etc/os-release."""

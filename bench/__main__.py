@@ -112,7 +112,7 @@ class Timed:
 def timed(paths: host.Paths, outputs: Mapping[str, str], name: str) -> Timed:
     """Release the sample application under this id, and measure."""
     began = time.monotonic()
-    done = release.release(outputs, release.APPLICATION, name, release.first_input, paths)
+    done = release.release(outputs, name, paths)
     watched = done.watched
     top = watched.lanes[watched.root]
     assert top.began is not None

@@ -81,7 +81,7 @@ def release_in(paths: Paths, watch: release.Stopwatch) -> release.Released:
         outputs = release.deploy(paths)
     say(f"== release {FIRST} of {release.APPLICATION.relative_to(host.ROOT)}: start-execution")
     with watch.part("release"):
-        return release.release(outputs, release.APPLICATION, FIRST, release.first_input, paths)
+        return release.release(outputs, FIRST, paths)
 
 
 def show_visit(paths: Paths, released: release.Released, watch: release.Stopwatch) -> None:

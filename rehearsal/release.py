@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,21 +118,26 @@ class Artifact:
     sha256: str
 
 
-def package(application: Path, release: str, folder: Path) -> Artifact:
-    """Package an application with its own command `bin/package RELEASE FILE`. Raises Failed."""
+def package(release: str, folder: Path, overlay: Path | None = None) -> Artifact:
+    """Package the sample application with its own command. `overlay`: files that change it. Raises Failed."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{release}.tar.gz"
+    environment = {**os.environ, "OVERLAY": "" if overlay is None else str(overlay)}
     done = subprocess.run(
-        [application / "bin" / "package", release, file], capture_output=True, text=True, check=False
+        [APPLICATION / "bin" / "package", release, file],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
-        raise Failed(f"packaging {application} failed: {done.stderr.strip()}")
+        raise Failed(f"packaging {APPLICATION} failed: {done.stderr.strip()}")
     return Artifact(file, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
-def upload(artifact: Artifact, bucket: str, application: str) -> str:
+def upload(artifact: Artifact, bucket: str) -> str:
     """Put a release where servers fetch it. Returns its s3:// address."""
-    key = f"releases/{application}/{artifact.file.name}"
+    key = f"releases/{APPLICATION.name}/{artifact.file.name}"
     boto3.client("s3").upload_file(str(artifact.file), bucket, key)
     return f"s3://{bucket}/{key}"
 
@@ -183,17 +188,13 @@ class Released:
     watched: Watcher
 
 
-def release(outputs: Mapping[str, str], application: Path, name: str, given: Given, paths: Paths) -> Released:
+def release(outputs: Mapping[str, str], name: str, paths: Paths) -> Released:
     """Package, upload, start, watch to the end. Raises Failed."""
-    artifact = package(application, name, paths.run / "releases")
-    place = upload(artifact, outputs["ArtifactBucket"], "arable")
-    arn = start(outputs["ReleaseStateMachineArn"], given(name, place, artifact.sha256))
+    artifact = package(name, paths.run / "releases")
+    place = upload(artifact, outputs["ArtifactBucket"])
+    arn = start(outputs["ReleaseStateMachineArn"], first_input(name, place, artifact.sha256))
     watched = watch(boto3.client("stepfunctions"), arn)
     return Released(arn, receipt_of(arn), watched)
-
-
-Given = Callable[[str, str, str], dict[str, Any]]
-"""Release id, artifact, sha256 → the execution's input."""
 
 
 def need_cache(paths: Paths, log: Log) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from rehearsal import host, release
 from tests.rehearsal import rehearsed
-from tests.rehearsal.rehearsed import Ended, Rehearsed, overlaid
+from tests.rehearsal.rehearsed import Ended, Rehearsed
 
 
 @pytest.fixture(scope="session")
@@ -47,15 +46,9 @@ def first(region: Rehearsed) -> Ended:
 
 
 @pytest.fixture(scope="session")
-def applications(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where changed applications are put together."""
-    return tmp_path_factory.mktemp("applications")
-
-
-@pytest.fixture(scope="session")
-def second(region: Rehearsed, first: Ended, applications: Path) -> tuple[Ended, rehearsed.Load]:
+def second(region: Rehearsed, first: Ended) -> tuple[Ended, rehearsed.Load]:
     """The second release, of a changed application, under load."""
-    given = region.given(overlaid(applications, "second-release"))
+    given = region.given("second-release")
     with rehearsed.load(region.site, "/") as load:
         ended = region.succeed(given)
     return ended, load

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import threading
 import time
@@ -80,14 +79,18 @@ class Rehearsed:
         found = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
         return {output["OutputKey"]: output["OutputValue"] for output in found["Outputs"]}
 
-    def given(self, application: Path | None = None, **changed: Any) -> dict[str, Any]:
-        """Upload an application as a new release; the input that releases it. `changed`: fields of `web`."""
+    def given(self, overlay: str | None = None, **web: Any) -> dict[str, Any]:
+        """Upload the application, changed by an overlay, as a new release; the input that releases it.
+
+        `web`: fields of `environment.web` that differ from the published example.
+        """
         self.numbers.append(len(self.numbers) + 1)
         name = f"2026-11-22.{self.numbers[-1]}"
-        artifact = release.package(application or release.APPLICATION, name, self.folder)
-        place = release.upload(artifact, self.outputs["ArtifactBucket"], "arable")
-        made = release.first_input(name, place, artifact.sha256)
-        made["environment"]["web"] |= changed
+        artifact = release.package(name, self.folder, None if overlay is None else OVERLAYS / overlay)
+        made = release.first_input(
+            name, release.upload(artifact, self.outputs["ArtifactBucket"]), artifact.sha256
+        )
+        made["environment"]["web"] |= web
         return made
 
     def release(self, given: dict[str, Any]) -> Ended:
@@ -160,15 +163,6 @@ def as_object(text: str | None) -> dict[str, Any]:
     except ValueError:
         return {"text": text}
     return value if isinstance(value, dict) else {"text": text}
-
-
-def overlaid(folder: Path, *overlays: str) -> Path:
-    """A copy of the sample application with folders of files laid over it."""
-    application = folder / "-".join(overlays)
-    shutil.copytree(release.APPLICATION, application, symlinks=True)
-    for overlay in overlays:
-        shutil.copytree(OVERLAYS / overlay, application, dirs_exist_ok=True)
-    return application
 
 
 def eventually(look: Callable[[], bool], seconds: float, what: str) -> None:

@@ -1,0 +1,105 @@
+"""CloudFormation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from slipway.aws import client
+
+
+def describe(stack: str) -> dict[str, Any] | None:
+    """The stack, or None if there is none of that name."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    try:
+        stacks = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError" and "does not exist" in str(error):
+            return None
+        raise
+    return dict(stacks[0]) if stacks else None
+
+
+def create_change_set(
+    stack: str,
+    name: str,
+    kind: str,
+    body: str,
+    parameters: Mapping[str, str],
+    tags: Mapping[str, str],
+    role: str,
+    on_failure: str | None,
+) -> None:
+    """Begins a change set; `kind` is CREATE or UPDATE, `on_failure` DO_NOTHING or None for CloudFormation's
+    own."""
+    failure = {} if on_failure is None else {"OnStackFailure": on_failure}
+    client("cloudformation").create_change_set(
+        StackName=stack,
+        ChangeSetName=name,
+        ChangeSetType=kind,
+        TemplateBody=body,
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": value} for key, value in sorted(parameters.items())
+        ],
+        Tags=[{"Key": key, "Value": value} for key, value in sorted(tags.items())],
+        Capabilities=["CAPABILITY_IAM"],
+        RoleARN=role,
+        **failure,
+    )
+
+
+def change_set(stack: str, name: str) -> dict[str, Any] | None:
+    """The change set with the changes of all its pages, or None if there is none; `name` may be its ARN."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    changes: list[dict[str, Any]] = []
+    token: dict[str, str] = {}
+    while True:
+        try:
+            page = client("cloudformation").describe_change_set(StackName=stack, ChangeSetName=name, **token)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in ("ChangeSetNotFound", "ChangeSetNotFoundException") or _no_such_stack(error):
+                return None
+            raise
+        changes += page.get("Changes", [])
+        if not page.get("NextToken"):
+            return {**page, "Changes": changes}
+        token = {"NextToken": page["NextToken"]}
+
+
+def _no_such_stack(error: Exception) -> bool:
+    return "ValidationError" in str(error) and "does not exist" in str(error)
+
+
+def delete_change_set(stack: str, name: str) -> None:
+    client("cloudformation").delete_change_set(StackName=stack, ChangeSetName=name)
+
+
+def execute_change_set(stack: str, arn: str) -> None:
+    client("cloudformation").execute_change_set(StackName=stack, ChangeSetName=arn)
+
+
+def protect(stack: str, protected: bool) -> None:
+    """Switches the stack's termination protection."""
+    client("cloudformation").update_termination_protection(
+        StackName=stack, EnableTerminationProtection=protected
+    )
+
+
+def delete(stack: str, role: str) -> None:
+    client("cloudformation").delete_stack(StackName=stack, RoleARN=role)
+
+
+def events(stack: str) -> Iterator[dict[str, Any]]:
+    """The stack's events, the newest first, page by page as they are asked for."""
+    pages = client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=stack)
+    for page in pages:
+        yield from page["StackEvents"]
+
+
+def resources(stack: str) -> Sequence[dict[str, Any]]:
+    """What the stack consists of (CloudFormation answers at most 100)."""
+    found = client("cloudformation").describe_stack_resources(StackName=stack)
+    return list(found["StackResources"])

@@ -1,0 +1,156 @@
+"""A failure explained: the innermost error with a name, what it means for the site, and what is safe to do
+next. Pure.
+
+An error comes out of a state machine in three shells: a Lambda's ({"errorType", "errorMessage"}), a child
+execution's (on AWS States.TaskFailed, with the child's description in the cause; on others the child's own
+error), and a Fail state's, whose cause is already {"what", "where", "next"}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+CLEAN, DIRTY = "FailedClean", "FailedDirty"
+
+# Phases in which servers that serve may have been changed.
+TOUCHES_SERVERS = frozenset({"roll out", "report", "verify", "record"})
+
+AGAIN = "the release can be started again"
+
+# What is safe after errors that are not our own.
+ADVICE: Mapping[str, str] = {
+    "States.Timeout": f"see the history of the execution for what did not end; {AGAIN}",
+    "States.DataLimitExceeded": "see the history of the execution; this is a defect of Slipway",
+    "Sandbox.Timedout": f"a function ran into its time-out; {AGAIN}",
+    "Function.Timedout": f"a function ran into its time-out; {AGAIN}",
+    "Lambda.TooManyRequestsException": f"the account's functions were throttled for long; {AGAIN}",
+    "TransientAwsError": f"AWS did not answer for a while; {AGAIN}",
+}
+
+
+@dataclass(frozen=True)
+class Named:
+    """The innermost error."""
+
+    error: str
+    what: str
+    where: str = ""
+    next: str = ""
+    details: Mapping[str, Any] | None = None
+
+
+def explain(
+    request: Mapping[str, Any] | None, error: str, cause: str, phase: str, rollback: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """{"ending", "error", "what", "where", "next", "phase", "details", "rollback"}."""
+    named = unwrap(error, cause)
+    undone = rolled_back(rollback)
+    end = ending(named, phase, rollback, bool(request and request.get("previous")))
+    return {
+        "ending": end,
+        "error": named.error,
+        "what": named.what,
+        "where": named.where or phase,
+        "next": " ".join(
+            filter(None, [situation(request, phase, rollback, end), named.next or _advice(named.error)])
+        ),
+        "phase": phase,
+        "details": dict(named.details or {}),
+        "rollback": undone,
+    }
+
+
+def unwrap(error: str, cause: str) -> Named:
+    """Goes inwards as long as a cause contains another error."""
+    value = _json(cause)
+    if value is None:
+        return Named(error, cause or "no reason given")
+    if "errorMessage" in value:
+        return unwrap(str(value.get("errorType") or error), str(value["errorMessage"]))
+    child = _child(value)
+    if child is not None:
+        return unwrap(*child)
+    if "what" in value:
+        details = {key: item for key, item in value.items() if key not in ("what", "where", "next")}
+        return Named(
+            error, str(value["what"]), str(value.get("where", "")), str(value.get("next", "")), details
+        )
+    return Named(error, cause)
+
+
+def _child(value: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Error and cause of a child execution's description (DescribeExecution, in either spelling)."""
+    if "ExecutionArn" not in value and "executionArn" not in value:
+        return None
+    error = value.get("Error") or value.get("error")
+    cause = value.get("Cause") or value.get("cause") or ""
+    status = value.get("Status") or value.get("status") or ""
+    if error is None:
+        name = {"TIMED_OUT": "States.Timeout", "ABORTED": "States.Aborted"}.get(
+            str(status), "States.TaskFailed"
+        )
+        where = str(value.get("ExecutionArn") or value.get("executionArn"))
+        return name, cause or json.dumps({"what": f"an execution ended {status}", "where": where, "next": ""})
+    return str(error), str(cause)
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def ending(named: Named, phase: str, rollback: Mapping[str, Any] | None, has_previous: bool) -> str:
+    """FailedClean: what served before serves still, or nothing did. FailedDirty: a person is needed."""
+    if (named.details or {}).get("needsAPerson"):
+        return DIRTY
+    if phase not in TOUCHES_SERVERS or not has_previous:
+        return CLEAN
+    return CLEAN if rollback and rollback.get("status") == "succeeded" else DIRTY
+
+
+def rolled_back(rollback: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """How the way back went, with its own failure unwrapped."""
+    if rollback is None:
+        return None
+    if rollback.get("status") == "succeeded":
+        return {"status": "succeeded"}
+    named = unwrap(str(rollback.get("error", "")), str(rollback.get("cause", "")))
+    return {"status": "failed", "error": named.error, "what": named.what, "where": named.where}
+
+
+def situation(
+    request: Mapping[str, Any] | None, phase: str, rollback: Mapping[str, Any] | None, end: str
+) -> str:
+    """What state the fleet is in."""
+    if phase in ("validate input", "acquire lock") or request is None:
+        return ""
+    previous = (request.get("previous") or {}).get("id")
+    said = _serving(request, phase, rollback, previous)
+    if phase in TOUCHES_SERVERS | {"migrate"} and request["release"]["migrate"]:
+        said += " Migrations are not undone: see that the schema fits."
+    return said + (" A person is needed." if end == DIRTY else "")
+
+
+def _serving(
+    request: Mapping[str, Any], phase: str, rollback: Mapping[str, Any] | None, previous: str | None
+) -> str:
+    if previous is None:
+        return "No release serves yet; what was built is kept, and the next execution goes on from there."
+    if phase not in TOUCHES_SERVERS:
+        return f"Release {previous} serves as before."
+    if rollback and rollback.get("status") == "succeeded":
+        return f"Release {previous} was put back and serves."
+    return (
+        f"Release {previous} could not be put back everywhere: it and {request['release']['id']} may be mixed; "
+        "the step report tells each server's release."
+    )
+
+
+def _advice(error: str) -> str:
+    return ADVICE.get(error, f"see the history of the execution; {AGAIN}")

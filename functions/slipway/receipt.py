@@ -1,0 +1,168 @@
+"""The receipt of a release: what was asked for, how it ended, how long each part took, what it cost, how to
+undo it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway import commands, history, lock, records
+from slipway.aws import s3, states
+from slipway.errors import EnvironmentLocked
+
+# us-east-1, eu-central-1 and most others; some regions cost up to half more.
+USD_PER_TRANSITION = 0.025 / 1000
+SOURCE = (
+    "https://aws.amazon.com/step-functions/pricing/ (Standard, $0.025 per 1,000 transitions, most regions)"
+)
+
+# A release has some 12 executions below it; the histories of so many are read.
+MOST_CHILDREN = 40
+# An execution's output has at most 256 KiB.
+MOST_STATES = 300
+
+Json = Mapping[str, Any]
+
+
+def record(
+    request: Json,
+    ending: str,
+    execution: Json,
+    outputs: Mapping[str, Mapping[str, str]],
+    servers: Sequence[Json],
+    failure: Json | None,
+    bucket: str,
+    log_group: str,
+) -> dict[str, Any]:
+    """Writes what is remembered of the release, and answers its receipt.
+
+    Raises EnvironmentLocked if the lock has been lost to another execution before a success could be
+    recorded.
+    """
+    environment, release = request["environment"], request["release"]
+    before = records.current(environment["name"])
+    now = datetime.now(UTC)
+    told = {
+        **facts(request, ending, execution, servers, failure, now),
+        "links": links(execution, outputs, bucket, log_group, _key(environment, execution)),
+        "undo": undo(execution["arn"], before, environment) if ending == "Succeeded" else None,
+        **course(execution["arn"], now),
+    }
+    records.register(environment)
+    if ending == "Succeeded":
+        _set_current(environment, release, execution["arn"])
+    short = {name: value for name, value in told.items() if name != "states"}
+    records.add_history(environment["name"], execution["startedAt"], release["id"], execution["name"], short)
+    s3.put(bucket, _key(environment, execution), json.dumps(told, indent=2).encode(), "application/json")
+    return told
+
+
+def facts(
+    request: Json, ending: str, execution: Json, servers: Sequence[Json], failure: Json | None, now: datetime
+) -> dict[str, Any]:
+    """What is known without asking anybody."""
+    previous = request.get("previous")
+    started = datetime.fromisoformat(execution["startedAt"])
+    return {
+        "environment": request["environment"]["name"],
+        "url": f"https://{request['environment']['domain']['name']}",
+        "release": dict(request["release"]),
+        "before": previous["id"] if previous else None,
+        "ending": ending,
+        "failure": dict(failure) if failure else None,
+        "execution": execution["arn"],
+        "startedAt": execution["startedAt"],
+        "recordedAt": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "seconds": round((now - started).total_seconds(), 3),
+        "servers": [dict(server) for server in servers],
+    }
+
+
+def links(
+    execution: Json, outputs: Mapping[str, Mapping[str, str]], bucket: str, log_group: str, key: str
+) -> dict[str, str]:
+    region = execution["arn"].split(":")[3]
+    console = f"https://{region}.console.aws.amazon.com"
+    return {
+        "execution": f"{console}/states/home?region={region}#/v2/executions/details/{execution['arn']}",
+        "commands": commands.group_link(log_group, region),
+        "receipt": f"s3://{bucket}/{key}",
+        "site": outputs.get("load_balancer", {}).get("Url", ""),
+    }
+
+
+def undo(execution: str, before: Json | None, environment: Json) -> str | None:
+    """The command that releases again what was there before; None if there was nothing.
+
+    The environment is named if it is still the same; otherwise it is given as it was. Migrations are not
+    undone.
+    """
+    if before is None:
+        return None
+    same = before["environment"] == environment
+    again = {
+        "environment": environment["name"] if same else before["environment"],
+        "release": {
+            **{part: before["release"][part] for part in ("id", "artifact", "sha256")},
+            "migrate": False,
+        },
+    }
+    machine = ":".join(execution.replace(":execution:", ":stateMachine:").split(":")[:7])
+    region = execution.split(":")[3]
+    return (
+        f"aws stepfunctions start-execution --region {region} --state-machine-arn {machine} "
+        f"--input {shlex.quote(json.dumps(again, separators=(',', ':')))}"
+    )
+
+
+def course(execution: str, now: datetime) -> dict[str, Any]:
+    """{"states", "transitions", "cost", "complete"}: the execution and those that it started, up to this
+    moment."""
+    events, complete = states.history(execution)
+    own = history.told(events, now)
+    rows = _rows("", own)
+    transitions = own.transitions
+    for child in own.children[:MOST_CHILDREN]:
+        events, whole = states.history(child)
+        of_child = history.told(events, now)
+        rows += _rows(_label(execution, child) + "/", of_child)
+        transitions += of_child.transitions
+        complete = complete and whole
+    complete = complete and len(own.children) <= MOST_CHILDREN and len(rows) <= MOST_STATES
+    usd = round(transitions * USD_PER_TRANSITION, 6)
+    cost = {
+        "usd": usd,
+        "of": f"{transitions} state transitions up to the writing of this receipt",
+        "source": SOURCE,
+    }
+    return {"states": rows[:MOST_STATES], "transitions": transitions, "cost": cost, "complete": complete}
+
+
+def _rows(prefix: str, told: history.Told) -> list[dict[str, Any]]:
+    return [
+        {"state": prefix + name, "times": int(times), "seconds": seconds}
+        for name, (times, seconds) in told.states.items()
+    ]
+
+
+def _label(parent: str, child: str) -> str:
+    """What a child is for: its name without its parent's, of which it has the first 60 characters."""
+    name = child.rsplit(":", 1)[-1]
+    return name.removeprefix(parent.rsplit(":", 1)[-1][:60]).strip("-") or name
+
+
+def _key(environment: Json, execution: Json) -> str:
+    return f"receipts/{environment['name']}/{execution['name']}.json"
+
+
+def _set_current(environment: Json, release: Json, execution: str) -> None:
+    fence = lock.fence_of(environment["name"], execution)
+    if fence is None or not records.set_current(environment, release, fence):
+        raise EnvironmentLocked(
+            "the lock of the environment was lost to another execution before the release could be recorded",
+            f"environment {environment['name']}",
+            "see which release the other execution leaves behind",
+        )

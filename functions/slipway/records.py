@@ -1,0 +1,63 @@
+"""What is remembered of environments, in one table.
+
+pk                  sk                               what
+ENVIRONMENT#<name>  LOCK                             see slipway.lock
+ENVIRONMENT#<name>  CURRENT                          document {environment, release} of the last success;
+fence ENVIRONMENT#<name>  RELEASE#<started at>#<id>#<execution>   document: the receipt without its states
+ENVIRONMENTS        <name>                           cidr, so that no two environments overlap
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from slipway.aws import dynamodb
+
+
+def key(environment: str) -> str:
+    return f"ENVIRONMENT#{environment}"
+
+
+def current(environment: str) -> dict[str, Any] | None:
+    """{"environment": {…}, "release": {…}} of the last release that succeeded."""
+    item = dynamodb.get(key(environment), "CURRENT")
+    return dict(json.loads(item["document"])) if item else None
+
+
+def cidrs() -> dict[str, str]:
+    """The CIDR of every environment for which a release was begun."""
+    return {item["sk"]: item["cidr"] for item in dynamodb.query("ENVIRONMENTS")}
+
+
+def register(environment: Mapping[str, Any]) -> None:
+    dynamodb.put({"pk": "ENVIRONMENTS", "sk": environment["name"], "cidr": environment["network"]["cidr"]})
+
+
+def set_current(environment: Mapping[str, Any], release: Mapping[str, Any], fence: int) -> bool:
+    """Makes this the environment's current release, unless a later holder of the lock has set one. Whether
+    it did."""
+    return dynamodb.put(
+        {
+            "pk": key(environment["name"]),
+            "sk": "CURRENT",
+            "fence": fence,
+            "release": release["id"],
+            "document": json.dumps({"environment": environment, "release": release}),
+        },
+        "attribute_not_exists(pk) OR fence <= :fence",
+        {":fence": fence},
+    )
+
+
+def add_history(
+    environment: str, started_at: str, release: str, execution: str, entry: Mapping[str, Any]
+) -> None:
+    dynamodb.put(
+        {
+            "pk": key(environment),
+            "sk": f"RELEASE#{started_at}#{release}#{execution}",
+            "document": json.dumps(entry),
+        }
+    )

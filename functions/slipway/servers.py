@@ -1,0 +1,73 @@
+"""Whether the servers of the Auto Scaling group are in service, and their agents online."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slipway.aws import autoscaling, ssm
+from slipway.patience import DEFAULT, Patience, linger
+
+
+def check(group: str, patience: Patience = DEFAULT) -> dict[str, Any]:
+    """{"status": "ready" | "waiting", "servers": [{"id", "zone", "address"}] that are, "detail": what the
+    others lack}."""
+    seen = linger(lambda: _look(group), lambda seen: seen["status"] == "ready", patience)
+    if seen["status"] == "waiting":
+        trouble = last_failure(autoscaling.activities(group))
+        seen["detail"] += f"; {trouble}" if trouble else ""
+    return seen
+
+
+def _look(name: str) -> dict[str, Any]:
+    group = autoscaling.group(name)
+    if group is None:
+        return {"status": "waiting", "servers": [], "detail": f"the Auto Scaling group {name} is not there"}
+    instances = group["Instances"]
+    agents = ssm.agents([instance["InstanceId"] for instance in instances])
+    return judged(instances, agents, group["DesiredCapacity"])
+
+
+def judged(
+    instances: Sequence[Mapping[str, Any]], agents: Mapping[str, Mapping[str, Any]], desired: int
+) -> dict[str, Any]:
+    """Ready when as many as desired are in service with their agents online, and none is still on its way."""
+    lacking = {instance["InstanceId"]: _lack(instance, agents) for instance in instances}
+    servers = sorted(
+        (
+            {
+                "id": instance["InstanceId"],
+                "zone": instance["AvailabilityZone"],
+                "address": agents[instance["InstanceId"]].get("IPAddress", ""),
+            }
+            for instance in instances
+            if not lacking[instance["InstanceId"]]
+        ),
+        key=lambda server: (server["zone"], server["id"]),
+    )
+    ready = len(servers) >= desired and not any(lack and lack != "leaves" for lack in lacking.values())
+    waits = [f"{server} {lack}" for server, lack in sorted(lacking.items()) if lack]
+    detail = ", ".join([f"{len(servers)} of {desired} servers are ready", *waits])
+    return {"status": "ready" if ready else "waiting", "servers": servers, "detail": detail}
+
+
+def _lack(instance: Mapping[str, Any], agents: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a server lacks; nothing if it is ready."""
+    state = instance["LifecycleState"]
+    if state.startswith(("Terminat", "Detach")):
+        return "leaves"
+    if state != "InService":
+        return f"is {state}"
+    if instance["HealthStatus"].lower() != "healthy":
+        return f"is {instance['HealthStatus']}"
+    agent = agents.get(instance["InstanceId"])
+    if agent is None:
+        return "has not been heard of by Systems Manager"
+    return "" if agent["PingStatus"] == "Online" else f"has an agent that is {agent['PingStatus']}"
+
+
+def last_failure(activities: Sequence[Mapping[str, Any]]) -> str:
+    """Why the group's last activity failed, if it did: a quota, an image that is not there, no capacity."""
+    if not activities or activities[0].get("StatusCode") not in ("Failed", "Cancelled"):
+        return ""
+    return f"the group says: {activities[0].get('StatusMessage') or activities[0].get('Description', '')}"

@@ -1,0 +1,188 @@
+"""A tier of an environment as a CloudFormation stack: its name, its template, its parameters. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.artifact import PREFIX
+from slipway.errors import TierFailed
+
+Environment = Mapping[str, Any]
+Outputs = Mapping[str, Mapping[str, str]]
+Parameters = dict[str, str]
+
+# Connections to a server that leaves the load balancer may go on for so many seconds, unless a release asks
+# for another number (slipway.targets then sets it): the default of rollout.drainSeconds.
+DEREGISTRATION_DELAY = 30
+
+# A template's condition can only look into a list whose length it knows.
+BASTION_CIDRS = 5
+
+# Families of instance types with a processor by AWS have a g after the generation: t4g, m7gd, c6gn.
+GRAVITON = re.compile(r"^[a-z]+\d+g[a-z]*\.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a tier needs to know of the orchestrator. `code` is where the create-database function's code
+    lies."""
+
+    account: str
+    region: str
+    partition: str
+    artifact_bucket: str
+    command_log_group: str
+    runtime: str = ""
+    architecture: str = ""
+    layer: str = ""
+    code_key: str = ""
+
+
+def stack_name(environment: str, tier: str) -> str:
+    return f"slipway-{environment}-{tier.replace('_', '-')}"
+
+
+def tags(environment: str, tier: str) -> dict[str, str]:
+    return {"slipway:environment": environment, "slipway:tier": tier}
+
+
+def template(tier: str) -> str:
+    """The tier's template, as it travels with the code."""
+    return (Path(__file__).parent.parent / "tiers" / f"{tier}.yaml").read_text()
+
+
+def image_bucket(environment: str, settings: Settings) -> str:
+    return f"slipway-{environment}-images-{settings.account}-{settings.region}"
+
+
+def parameters(tier: str, environment: Environment, outputs: Outputs, settings: Settings) -> Parameters:
+    """The template's parameters; `outputs` are those of the tiers before it, by tier.
+
+    Raises TierFailed if one of those is missing.
+    """
+    try:
+        of_tier = _TIERS[tier](environment, outputs, settings)
+    except KeyError as missing:
+        raise TierFailed(
+            f"the tier {tier} needs {missing} of a tier before it",
+            f"tier {tier}",
+            "see the outputs of those stacks",
+        ) from missing
+    return {"Environment": environment["name"], **of_tier}
+
+
+def _network(environment: Environment, outputs: Outputs, settings: Settings) -> Parameters:
+    network = environment["network"]
+    bastion = (list(network["bastion"]["allowedCidrs"]) + [""] * BASTION_CIDRS)[:BASTION_CIDRS]
+    # Each of six subnets gets an eighth of the VPC: its address has as many bits as are left, less three.
+    bits = 32 - ipaddress.IPv4Network(network["cidr"]).prefixlen - 3
+    return {
+        "Cidr": network["cidr"],
+        "SubnetBits": str(bits),
+        "NatGateways": network["natGateways"],
+        "BastionCidrs": ",".join(bastion),
+    }
+
+
+def _certificate(environment: Environment, outputs: Outputs, settings: Settings) -> Parameters:
+    domain = environment["domain"]
+    return {
+        "DomainName": domain["name"],
+        "IncludeWww": _flag(domain["www"]),
+        "Dns": domain["dns"],
+        "HostedZoneId": domain["hostedZoneId"],
+    }
+
+
+def _database(environment: Environment, outputs: Outputs, settings: Settings) -> Parameters:
+    database, network = environment["database"], outputs["network"]
+    return {
+        "DatabaseName": database["name"],
+        "InstanceClass": database["instanceClass"],
+        "StorageGiB": str(database["storageGiB"]),
+        "BackupDays": str(database["backupDays"]),
+        "MultiAz": _flag(database["multiAz"]),
+        "SubnetIds": network["DatabaseSubnetIds"],
+        "SecurityGroupId": network["DatabaseSecurityGroupId"],
+        "FunctionSubnetIds": network["FunctionSubnetIds"],
+        "FunctionSecurityGroupId": network["FunctionSecurityGroupId"],
+        "FunctionCodeBucket": settings.artifact_bucket,
+        "FunctionCodeKey": settings.code_key,
+        "FunctionRuntime": settings.runtime,
+        "FunctionArchitecture": settings.architecture,
+        "FunctionLayerArn": settings.layer,
+    }
+
+
+def _storage(environment: Environment, outputs: Outputs, settings: Settings) -> Parameters:
+    return {}
+
+
+def _web(environment: Environment, outputs: Outputs, settings: Settings) -> Parameters:
+    web, network = environment["web"], outputs["network"]
+    return {
+        "VpcId": network["VpcId"],
+        "SubnetIds": network["WebSubnetIds"],
+        "SecurityGroupId": network["WebSecurityGroupId"],
+        "PublicAddresses": network["WebPublicAddresses"],
+        "InstanceType": web["instanceType"],
+        "Architecture": "arm64" if GRAVITON.match(web["instanceType"]) else "x86_64",
+        "OperatingSystem": web["operatingSystem"],
+        "ImageId": web["imageId"],
+        "MinSize": str(web["min"]),
+        "MaxSize": str(web["max"]),
+        "DesiredCapacity": str(web["desired"]),
+        "HealthPath": web["healthPath"],
+        "DeregistrationDelay": str(DEREGISTRATION_DELAY),
+        "ImageBucketName": image_bucket(environment["name"], settings),
+        "SecretArns": ",".join(secret_arns(environment["secrets"].values(), settings)),
+        "ArtifactBucket": settings.artifact_bucket,
+        "ArtifactPrefix": PREFIX,
+        "CommandLogGroup": settings.command_log_group,
+    }
+
+
+def _load_balancer(environment: Environment, outputs: Outputs, settings: Settings) -> Parameters:
+    domain, network, certificate = environment["domain"], outputs["network"], outputs["certificate"]
+    return {
+        "SubnetIds": network["PublicSubnetIds"],
+        "SecurityGroupId": network["LoadBalancerSecurityGroupId"],
+        "TargetGroupArn": outputs["web"]["TargetGroupArn"],
+        "CertificateArn": certificate["CertificateArn"],
+        "DomainName": domain["name"],
+        "IncludeWww": _flag(domain["www"]),
+        "HostedZoneId": certificate["HostedZoneId"],
+    }
+
+
+def secret_arns(secrets: Any, settings: Settings) -> list[str]:
+    """ARNs for a policy, of secrets given by name or ARN.
+
+    Secrets Manager puts a hyphen and six characters of its own behind a name: six question marks stand for
+    them.
+    """
+    prefix = f"arn:{settings.partition}:secretsmanager:{settings.region}:{settings.account}:secret:"
+    arns = {secret if secret.startswith("arn:") else f"{prefix}{secret}-??????" for secret in secrets}
+    return sorted(arns)
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+_TIERS: Mapping[str, Callable[[Environment, Outputs, Settings], Parameters]] = {
+    "network": _network,
+    "certificate": _certificate,
+    "database": _database,
+    "storage": _storage,
+    "web": _web,
+    "load_balancer": _load_balancer,
+}
+
+# In the order of a release.
+TIERS = tuple(_TIERS)

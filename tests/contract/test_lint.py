@@ -1,0 +1,80 @@
+"""Templates and scripts that AWS's and the shell's own checkers have nothing to say against."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contract.shipped import STEPS, TIERS, document
+from tests.workflow.engine import ROOT
+
+TEMPLATES = [ROOT / "template.yaml", *(ROOT / "tiers" / f"{name}.yaml" for name in TIERS)]
+PARAMETER = re.compile(r"\{\{ *(\w+) *\}\}")
+
+
+def run(*command: str, given: str = "") -> str:
+    """What a checker prints; empty if it is content."""
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, cwd=ROOT)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_cfn_lint_is_content(path: Path) -> None:
+    assert run(str(Path(sys.executable).with_name("cfn-lint")), str(path)) == ""
+
+
+def test_every_tier_is_checked() -> None:
+    assert {path.stem for path in (ROOT / "tiers").glob("*.yaml")} == set(TIERS)
+
+
+def script(step: str) -> str:
+    """The script of a document as the agent runs it, every parameter filled in with a word."""
+    [action] = document(step)["mainSteps"]
+    lines = action["inputs"]["runCommand"]
+    return PARAMETER.sub(lambda match: f"value-of-{match.group(1)}", "\n".join(lines))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_shellcheck_is_content_with_what_runs_on_servers(step: str) -> None:
+    assert run("shellcheck", "--shell=bash", "-", given=script(step)) == ""
+
+
+def scripts() -> list[Path]:
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.sh", ".ci/run"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return [ROOT / name for name in tracked.stdout.split() if (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("path", scripts(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_shellcheck_is_content_with_our_own(path: Path) -> None:
+    assert run("shellcheck", str(path)) == ""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_parameter_of_a_document_is_limited_and_used(step: str) -> None:
+    """What reaches a root shell is text of a form that was allowed, never anything."""
+    shipped = document(step)
+    used = set(PARAMETER.findall("\n".join(shipped["mainSteps"][0]["inputs"]["runCommand"])))
+    assert used == set(shipped["parameters"])
+    for name, parameter in shipped["parameters"].items():
+        pattern = parameter["allowedPattern"]
+        assert pattern.startswith("^"), name
+        assert pattern.endswith("$"), name
+        for dangerous in ("x'y", 'x"y', "x$(id)y", "x`id`y", "x\ny", "x;y", "x y"):
+            assert not re.fullmatch(pattern, dangerous), f"{name} allows {dangerous!r}"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_documents_fit_and_have_the_schema_that_run_command_takes(step: str) -> None:
+    assert document(step)["schemaVersion"] == "2.2"
+    assert (ROOT / "hosts" / f"{step}.yaml").stat().st_size < 64 * 1024
+    assert [action["action"] for action in document(step)["mainSteps"]] == ["aws:runShellScript"]

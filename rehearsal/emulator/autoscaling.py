@@ -56,6 +56,7 @@ def install(region: Region) -> None:
     service = ministack("services.autoscaling")
     service._reconcile_instances = groups.agree
     wrap_action(service, "CreateAutoScalingGroup", groups.with_targets)
+    wrap_action(service, "SetDesiredCapacity", _within_bounds)
     wrap_action(service, "DescribeAutoScalingGroups", _with_target_arns)
     replace(service, "_instance_member_xml", _with_instance_type)
     service._ACTION_MAP["DeleteAutoScalingGroup"] = groups.delete_action(
@@ -502,6 +503,26 @@ def _activity_xml(tag: str, group: str, activity: Mapping[str, str]) -> str:
         f"<StartTime>{activity['time']}</StartTime><StatusCode>{activity['status']}</StatusCode>"
         f"<Progress>{progress}</Progress></{tag}>"
     )
+
+
+def _within_bounds(original: Handler) -> Handler:
+    """SetDesiredCapacity that refuses what the group's sizes do not allow."""
+    service = ministack("services.autoscaling")
+
+    def change(params: dict[str, Any]) -> Any:
+        group = service._asgs.get(service._p(params, "AutoScalingGroupName"))
+        wanted = service._p(params, "DesiredCapacity")
+        if group is not None and str(wanted).isdigit():
+            for word, bound, wrong in (
+                ("above max", int(group["MaxSize"]), int(wanted) > int(group["MaxSize"])),
+                ("below min", int(group["MinSize"]), int(wanted) < int(group["MinSize"])),
+            ):
+                if wrong:
+                    text = f"New SetDesiredCapacity value {wanted} is {word} value {bound}"
+                    return service._error("ValidationError", f"{text} for the AutoScalingGroup.")
+        return original(params)
+
+    return change
 
 
 def _with_target_arns(original: Handler) -> Handler:

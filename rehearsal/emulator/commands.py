@@ -226,6 +226,8 @@ class Runner:
         plugin.stderr = result.stderr.decode("utf-8", "replace")
         if instance in command.cancelled:
             plugin.end("Cancelled", "Cancelled", STOPPED_CODE)
+        elif not server.alive():
+            plugin.end("Failed", "Undeliverable", -1)
         elif result.timed_out:
             plugin.end("TimedOut", "ExecutionTimedOut", STOPPED_CODE)
         elif result.code == 0:

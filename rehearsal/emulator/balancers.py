@@ -181,10 +181,14 @@ class Balancers:
         self._region.security_changed()
 
     def _feed(self, arn: str, balancer: Balancer) -> None:
-        wanted = configuration(arn, self._address_of)
-        if wanted != balancer.applied and balancer.server is not None:
-            balancer.server.apply(*wanted)
-            balancer.applied = wanted
+        """A HAProxy that refuses its configuration keeps the former one, and is told again later."""
+        try:
+            wanted = configuration(arn, self._address_of)
+            if wanted != balancer.applied and balancer.server is not None:
+                balancer.server.apply(*wanted)
+                balancer.applied = wanted
+        except Exception:
+            logger.exception("%s could not be configured; trying again", balancer.name)
 
     def _address_of(self, target_id: str) -> str | None:
         if target_id.startswith("i-"):

@@ -22,6 +22,8 @@ from rehearsal.emulator.provisioning import Handler, after, notify, scope, wrap_
 
 RELIES_ON = (
     ("services.alb", "handle_request"),
+    ("services.alb", "find_lb_for_host"),
+    ("services.alb", "_find_lb_by_name"),
     ("core.concurrency", "run_offloop"),
     ("services.alb", "_ACTION_MAP"),
     ("services.alb", "_lbs"),
@@ -89,6 +91,9 @@ def install(region: Region) -> None:
     for signal in (region.instances_changed, region.certificates_changed):
         signal.connect(balancers.changed)
     replace(alb, "handle_request", _health_off_the_loop)
+    # The emulator would forward requests itself, past HAProxy and the security groups.
+    for finder in ("find_lb_for_host", "_find_lb_by_name"):
+        replace(alb, finder, lambda _original: _nowhere)
     _wrap_api(alb, service)
     _wrap_stacks(service)
     replace(alb, "_lb_xml", lambda _original: service.load_balancer_xml)
@@ -100,6 +105,10 @@ def install(region: Region) -> None:
         balancers.changed,
     )
     region.background(balancers.run, name="elbv2")
+
+
+def _nowhere(_name: str) -> None:
+    """No load balancer of the emulator's own."""
 
 
 def _health_off_the_loop(original: Handler) -> Handler:

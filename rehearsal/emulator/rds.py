@@ -23,7 +23,7 @@ from typing import Any
 from rehearsal.emulator import provisioning
 from rehearsal.emulator.context import Region
 from rehearsal.emulator.internals import ministack, replace
-from rehearsal.emulator.provisioning import Handler, scope, wrap_action, wrap_type
+from rehearsal.emulator.provisioning import Handler, notify, scope, wrap_action, wrap_type
 from rehearsal.machines import Database
 
 RELIES_ON = (
@@ -69,6 +69,10 @@ PASSWORD_LENGTH = 28
 """Length of the passwords that RDS generates for a managed master user."""
 
 
+PREPARED = "_prepared"
+"""Key in a record that this module has taken over: from then on its status is the server's."""
+
+
 class NotOffered(ValueError):
     """The rehearsal has nothing real for this."""
 
@@ -91,6 +95,12 @@ def install(region: Region) -> None:
     wrap_action(rds, "CreateDBSnapshot", _snapshot_by_api)
     wrap_action(rds, "DeleteDBSnapshot", lambda original: _delete_snapshot(region, original))
     rds._ACTION_MAP["RebootDBInstance"] = _reboot_by_api(databases)
+    notify(
+        rds,
+        ("ModifyDBParameterGroup", "ResetDBParameterGroup"),
+        ("AWS::RDS::DBParameterGroup",),
+        databases.parameters_changed,
+    )
     provisioning.on_a_thread(TYPE)
     replace(ministack("services.cloudformation.provisioners"), "_rds_db_instance_attrs", _attributes)
     wrap_type(TYPE, "create", lambda original: _create_by_stack(databases, original))
@@ -199,6 +209,19 @@ class _Databases:
             self.region.log(f"{server.server.name} does not take the parameters {', '.join(refused)}")
         for group in instance["DBParameterGroups"]:
             group["ParameterApplyStatus"] = "pending-reboot" if refused else "in-sync"
+
+    def parameters_changed(self) -> None:
+        """Dynamic parameters take effect at once on the instances that run."""
+        self.region.background(self._set_all_parameters, name="rds-parameters")
+
+    def _set_all_parameters(self) -> None:
+        with scope(self.region):
+            instances = list(ministack("services.rds")._instances.values())
+        for instance in instances:
+            if instance["DBInstanceStatus"] == "available" and instance.get(PREPARED):
+                server = self._get(instance["DBInstanceIdentifier"]).server
+                assert server is not None
+                self._set_parameters(server, instance)
 
     def reboot(self, instance: dict[str, Any]) -> None:
         """Restart the database; pending parameters take effect."""
@@ -390,6 +413,7 @@ def prepare(instance: dict[str, Any], password: str, managed: bool, kms_key: str
     The password is in the secret or with the caller, never in the record.
     """
     instance["DBInstanceStatus"] = "creating"
+    instance[PREPARED] = True
     instance.pop("_MasterUserPassword", None)
     identifier = instance["DBInstanceIdentifier"]
     unique = instance["DbiResourceId"][-12:].lower()
@@ -406,6 +430,9 @@ def _instance_xml(original: Handler) -> Handler:
 
     @functools.wraps(original)
     def rendered(instance: dict[str, Any]) -> str:
+        if not instance.get(PREPARED):
+            # The emulator has just written the record, as available; ours has not taken it over yet.
+            instance = instance | {"DBInstanceStatus": "creating"}
         xml = str(original(instance))
         if instance["DBInstanceStatus"] in ("creating", "failed"):
             xml = re.sub(r"<Endpoint>.*?</Endpoint>", "", xml, count=1, flags=re.DOTALL)

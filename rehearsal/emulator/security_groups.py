@@ -9,7 +9,7 @@ from typing import Any
 
 from rehearsal.emulator.context import Region
 from rehearsal.emulator.internals import ministack
-from rehearsal.emulator.provisioning import Handler, notify, scope, wrap_action
+from rehearsal.emulator.provisioning import Handler, notify, scope, wrap_action, wrap_type
 from rehearsal.machines import Rule, SecurityGroup
 
 RELIES_ON = (
@@ -68,6 +68,8 @@ def install(region: Region) -> None:
             f"RevokeSecurityGroup{direction}",
             functools.partial(_revoke, permissions),
         )
+    wrap_action(ministack("services.ec2"), "DeleteSecurityGroup", functools.partial(_unused_by_api, region))
+    wrap_type("AWS::EC2::SecurityGroup", "delete", functools.partial(_unused_by_stack, region))
     notify(ministack("services.ec2"), CHANGES, TYPES, region.security_changed)
 
 
@@ -192,3 +194,36 @@ def _revoke(permissions: str, original: Handler) -> Handler:
         return ec2._xml(200, f"{ec2._p(params, 'Action')}Response", "<return>true</return>")
 
     return revoke
+
+
+def _in_use(region: Region, group_id: str) -> str | None:
+    """Why a group cannot be deleted: something holds it, or a rule of another group names it."""
+    held = any(group_id in groups for groups in region.all_members().values())
+    named = any(
+        pair.get("GroupId") == group_id
+        for group in ministack("services.ec2")._security_groups.values()
+        if group["GroupId"] != group_id
+        for permission in (*group["IpPermissions"], *group["IpPermissionsEgress"])
+        for pair in permission.get("UserIdGroupPairs", ())
+    )
+    return f"resource {group_id} has a dependent object" if held or named else None
+
+
+def _unused_by_api(region: Region, original: Handler) -> Handler:
+    ec2 = ministack("services.ec2")
+
+    @functools.wraps(original)
+    def delete(params: dict[str, Any]) -> Any:
+        problem = _in_use(region, ec2._p(params, "GroupId"))
+        return ec2._error("DependencyViolation", problem, 400) if problem else original(params)
+
+    return delete
+
+
+def _unused_by_stack(region: Region, original: Handler) -> Handler:
+    def delete(physical_id: str, props: dict[str, Any]) -> Any:
+        if problem := _in_use(region, physical_id):
+            raise ValueError(problem)
+        return original(physical_id, props)
+
+    return delete

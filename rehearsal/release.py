@@ -40,6 +40,11 @@ WEB_HERE = {"operatingSystem": "debian-12", "ruby": "3.1"}
 """What the region's servers are: rehearsal/machines/image.py."""
 
 
+DRAIN_SECONDS = 2
+"""AWS shows a target as draining for all of this time, and so does the region. The sample application answers
+in milliseconds."""
+
+
 class Failed(Exception):
     """The rehearsed thing failed; the message says what and where."""
 
@@ -146,6 +151,7 @@ def first_input(release: str, artifact: str, sha256: str) -> dict[str, Any]:
     """The published example of a first release, for this artifact and the region's servers."""
     given: dict[str, Any] = json.loads(FIRST_RELEASE.read_text())
     given["environment"]["web"] |= WEB_HERE
+    given["rollout"] = {**given.get("rollout", {}), "drainSeconds": DRAIN_SECONDS}
     given["release"] |= {"id": release, "artifact": artifact, "sha256": sha256}
     return given
 

@@ -62,6 +62,8 @@ class Lane:
     status: str = "RUNNING"
     seen: int = 0
     transitions: int = 0
+    waits: int = 0
+    """How many Wait states are going on."""
     steps: dict[str, Step] = field(default_factory=dict)
     children: list[str] = field(default_factory=list)
     note: str = ""
@@ -87,7 +89,9 @@ class Lane:
     def _entered(self, event: Event) -> None:
         self.transitions += 1
         name = event["stateEnteredEventDetails"]["name"]
-        if event["type"].removesuffix("StateEntered") in SILENT:
+        kind = event["type"].removesuffix("StateEntered")
+        if kind in SILENT:
+            self.waits += kind == "Wait"
             return
         known = self.steps.get(name)
         if known is None:
@@ -96,6 +100,7 @@ class Lane:
             known.ended, known.entered = None, known.entered + 1
 
     def _exited(self, event: Event) -> None:
+        self.waits -= event["type"] == "WaitStateExited"
         step = self.steps.get(event["stateExitedEventDetails"]["name"])
         if step is not None:
             step.ended = event["timestamp"]
@@ -184,12 +189,14 @@ def clock(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
 
 
-def finished(lanes: Mapping[str, Lane], told_before: set[tuple[str, str, int]]) -> Iterator[str]:
+def finished(
+    lanes: Mapping[str, Lane], told_before: set[tuple[str, str, int]], now: datetime
+) -> Iterator[str]:
     """A line for each step and nested execution that ended and was not told before."""
     for lane in lanes.values():
         for step in list(lane.steps.values()):
             key = (lane.arn, step.name, 0)
-            if step.ended is None or key in told_before or quiet(lane, step):
+            if step.ended is None or key in told_before or quiet(lane, step, now):
                 continue
             told_before.add(key)
             mark = "FAILED " if step.failed else ""
@@ -203,14 +210,12 @@ def finished(lanes: Mapping[str, Lane], told_before: set[tuple[str, str, int]]) 
             yield f"{lane.title:<28} {lane.status.lower()} after {length}{note}"
 
 
-def quiet(lane: Lane, step: Step) -> bool:
-    """Steps without a line of their own: polls that go on, those of nested executions."""
-    return bool(lane.parent) or (step.ended is not None and lane.status == "RUNNING" and polling(step))
-
-
-def polling(step: Step) -> bool:
-    """A check that may be entered again any moment."""
-    return step.name.startswith("Check")
+def quiet(lane: Lane, step: Step, now: datetime) -> bool:
+    """Steps without a line of their own: those of nested executions, and polls that may go on."""
+    if lane.parent or step.ended is None:
+        return True
+    polls = step.name.startswith("Check") and lane.status == "RUNNING"
+    return polls and (lane.waits > 0 or (now - step.ended).total_seconds() < 1)
 
 
 def picture(lanes: Mapping[str, Lane], root: str, now: datetime, spinner: str) -> list[str]:
@@ -367,7 +372,7 @@ class Lines:
     def show(self, watcher: Watcher, now: datetime) -> None:
         """Write what is new."""
         top = watcher.lanes[watcher.root]
-        for line in finished(watcher.lanes, self.told):
+        for line in finished(watcher.lanes, self.told, now):
             self.out.write(f"[{clock(length(top, now)):>12}] {line}\n")
         if top.status != "RUNNING":
             self.out.write(

@@ -154,12 +154,22 @@ def test_a_line_for_each_thing_that_ended_and_never_twice() -> None:
     nested = Lane("arn:tier", "tier network", parent="arn:root", began=BEGAN)
     nested.read([entered(1, 0, "PlanTier"), exited(2, 3, "PlanTier"), event(3, 4, "ExecutionSucceeded")])
     before: set[tuple[str, str, int]] = set()
-    lines = list(finished({"arn:root": root, "arn:tier": nested}, before))
+    lines = list(finished({"arn:root": root, "arn:tier": nested}, before, at(9)))
     assert [line.split() for line in lines] == [
         ["release", "1", "CheckTier", "(2", "times)", "8.0", "s"],
         ["tier", "network", "succeeded", "after", "4.0", "s"],
     ]
-    assert list(finished({"arn:root": root, "arn:tier": nested}, before)) == []
+    assert list(finished({"arn:root": root, "arn:tier": nested}, before, at(9))) == []
+
+
+def test_a_poll_is_told_once_it_does_not_go_on() -> None:
+    def lines(events: list[dict[str, Any]], now: float) -> list[str]:
+        return list(finished({"arn:root": lane_of(events)}, set(), at(now)))
+
+    assert lines(POLLING[:4], 1.5) == []
+    assert lines(POLLING[:5], 5) == []
+    assert lines(POLLING[:9], 8.5) == []
+    assert len(lines(POLLING[:9], 9.5)) == 1
 
 
 def test_the_picture_shows_what_runs_and_how_long() -> None:

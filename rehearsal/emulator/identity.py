@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rehearsal.emulator.context import Region
@@ -85,12 +85,18 @@ def _event_sources(original: Callable[..., dict[str, Any]]) -> Callable[..., dic
         if action != "events:PutEvents":
             return found
         entries = json.loads(body or b"{}").get("Entries") or []
+        members = {"events:source": "Source", "events:detail-type": "DetailType"}
         return found | {
-            "events:source": [entry.get("Source", "") for entry in entries],
-            "events:detail-type": [entry.get("DetailType", "") for entry in entries],
+            key: _one_or_all(entry.get(name) for entry in entries) for key, name in members.items()
         }
 
     return context
+
+
+def _one_or_all(values: Iterable[Any]) -> Any:
+    """The value if all are the same, else the list (which matches no condition on a single value)."""
+    listed = [str(value or "") for value in values]
+    return listed[0] if len(set(listed)) == 1 else listed
 
 
 def role_allows(region: Region, role_arn: str, action: str, resource: str, **context: Any) -> bool:

@@ -24,7 +24,7 @@ from rehearsal.emulator import provisioning
 from rehearsal.emulator.context import Region
 from rehearsal.emulator.internals import ministack, replace
 from rehearsal.emulator.provisioning import Handler, notify, scope, wrap_action, wrap_type
-from rehearsal.machines import Database
+from rehearsal.machines import Authority, Database
 
 RELIES_ON = (
     ("services.rds", "_ACTION_MAP"),
@@ -80,7 +80,7 @@ class NotOffered(ValueError):
 def install(region: Region) -> None:
     """Put a server behind every DB instance, made through the API or in a stack."""
     rds = ministack("services.rds")
-    databases = _Databases(region)
+    databases = _Databases(region, Authority(region.run))
     region.members.append(databases.members)
     region.lookups.insert(0, databases.lookup)
     region.closing.append(databases.close)
@@ -127,8 +127,9 @@ class _Running:
 class _Databases:
     """All databases of the region. Thread-safe."""
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, authority: Authority) -> None:
         self.region = region
+        self._authority = authority
         self._lock = threading.Lock()
         self._running: dict[str, _Running] = {}
 
@@ -177,6 +178,7 @@ class _Databases:
                 password,
                 instance["DBName"] or None,
                 one.data,
+                self._authority.issue([instance["Endpoint"]["Address"]]),
             )
             self._settle(one, instance)
         except Exception:

@@ -21,6 +21,7 @@ from rehearsal.machines.server import Server
 
 DATA = "/var/lib/mysql"
 FIRST_STATEMENTS = "first.sql"
+CERTIFICATE = "server.pem"
 LOGIN_SECONDS = 3.0
 # Source: RDS user guide, "Master user account privileges", MySQL; without roles, which MariaDB lacks.
 MASTER_PRIVILEGES = (
@@ -54,10 +55,12 @@ class Database:
         master_password: str,
         database: str | None,
         data: Path,
+        certificate_pem: str | None = None,
     ) -> Database:
         """Boot the server; returns at once, `accepting()` tells when the master user can log in.
 
         A `data` folder that holds an instance is taken over as it is, its master password too.
+        `certificate_pem`: key, certificate and chain; with it the server offers TLS, as RDS does.
         """
         data.mkdir(parents=True, exist_ok=True)
         pristine = machines.base / DATA.lstrip("/")
@@ -66,8 +69,12 @@ class Database:
         statements = data / FIRST_STATEMENTS
         statements.touch(mode=0o600)
         statements.write_text(first_statements(master_user, master_password, database))
+        certificate = data / CERTIFICATE
+        certificate.touch(mode=0o600)
+        certificate.write_text(certificate_pem or "")
         _give(data, pristine.stat())
-        files = {"/etc/mysql/mariadb.conf.d/90-region.cnf": configuration(port).encode()}
+        settings = configuration(port, secure=certificate_pem is not None)
+        files = {"/etc/mysql/mariadb.conf.d/90-region.cnf": settings.encode()}
         server = machines.boot(name, [address], ["mariadb"], files, {DATA: data})
         return cls(machines, server, port, master_user, master_password, statements)
 
@@ -121,8 +128,10 @@ class Database:
             self._statements.write_text("")
 
 
-def configuration(port: int) -> str:
+def configuration(port: int, secure: bool = False) -> str:
     """MariaDB's settings, with what RDS's parameter groups set by default."""
+    place = f"{DATA}/{CERTIFICATE}"
+    tls = f"ssl_cert = {place}\nssl_key = {place}\n" if secure else ""
     return f"""[mysqld]
 bind-address = 0.0.0.0
 port = {port}
@@ -134,7 +143,7 @@ innodb_buffer_pool_size = 64M
 max_connections = 60
 performance_schema = OFF
 init_file = {DATA}/{FIRST_STATEMENTS}
-"""
+{tls}"""
 
 
 def first_statements(user: str, password: str, database: str | None) -> str:

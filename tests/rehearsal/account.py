@@ -24,7 +24,7 @@ STACK_SECONDS = 120
 
 
 @contextmanager
-def region(state: Path) -> Iterator[Account]:
+def private_region(state: Path) -> Iterator[Account]:
     """A region of its own below `state`, on free ports, with the servers' image that is there already."""
     paths = host.Paths(state)
     image_cache = host.Paths().cache

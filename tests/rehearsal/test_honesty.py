@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from tests.rehearsal.account import Account, region, until
+from tests.rehearsal.account import Account, private_region, until
 
 DOMAIN = "honest.example"
 BUCKET = "honesty"
@@ -22,9 +22,12 @@ import os, socket
 
 def handler(event, context):
     with socket.create_connection((os.environ["DATABASE_HOST"], int(os.environ["DATABASE_PORT"])), 3) as wire:
-        return {"source": wire.getsockname()[0], "greeting": wire.recv(200)[5:].split(b"\\0")[0].decode()}
+        version, _, rest = wire.recv(200)[5:].partition(b"\\0")
+        tls = bool(int.from_bytes(rest[13:15], "little") & 0x800)
+        return {"source": wire.getsockname()[0], "greeting": version.decode(), "tls": tls}
 """
-"""A function in the VPC that says what the database greets it with (protocol 10: version, ended by NUL)."""
+"""A function in the VPC that says what the database greets it with. Source: MySQL's protocol, HandshakeV10:
+version ended by NUL, 4 bytes of thread, 8 of salt, a filler, the lower capabilities (0x800 = CLIENT_SSL)."""
 
 SITE = """
 set -e
@@ -35,8 +38,8 @@ systemctl is-active --quiet site ||
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    with region(tmp_path_factory.mktemp("region")) as found:
+def account(able: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with private_region(tmp_path_factory.mktemp("region")) as found:
         yield found
 
 
@@ -219,6 +222,7 @@ def test_a_listener_takes_no_certificate_that_is_not_issued(world: World) -> Non
 def test_an_available_database_answers_in_its_subnet_to_who_may_ask(world: World) -> None:
     answer = world.greet()
     assert "MariaDB" in answer["greeting"], answer
+    assert answer["tls"]
     assert answer["source"].startswith("10.40.")
     found = world.account.client("rds").describe_db_instances()["DBInstances"][0]
     assert found["DBInstanceStatus"] == "available"

@@ -1,0 +1,146 @@
+"""The shipped machines with the shipped functions under their own roles, as far as one gets without servers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.workflow.control_plane import ControlPlane, deployed
+from tests.workflow.engine import ROOT
+
+ARTIFACT = b"not looked into before it is on a server"
+REFUSED = ["ValidateInput", "ExplainFailure", "Begun?", "Clean?", "FailedClean"]
+
+
+@pytest.fixture(scope="module")
+def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with deployed(tmp_path_factory.mktemp("control-plane")) as control_plane:
+        control_plane.client("s3").put_object(
+            Bucket=control_plane.outputs["ArtifactBucket"], Key="releases/r1.tar.gz", Body=ARTIFACT
+        )
+        yield control_plane
+
+
+def wanted(
+    region: ControlPlane, environment: str, cidr: str = "10.20.0.0/16", **release: Any
+) -> dict[str, Any]:
+    """The first release that we show, for an environment of that name."""
+    given: dict[str, Any] = json.loads((ROOT / "events" / "first-release.json").read_text())
+    given["environment"] |= {"name": environment, "network": {"cidr": cidr, "natGateways": "none"}}
+    given["environment"]["web"] |= {"operatingSystem": "debian-12", "ruby": "3.1"}
+    given["release"] |= {
+        "artifact": f"s3://{region.outputs['ArtifactBucket']}/releases/r1.tar.gz",
+        "sha256": hashlib.sha256(ARTIFACT).hexdigest(),
+        **release,
+    }
+    return given
+
+
+def explained(execution: dict[str, Any]) -> dict[str, Any]:
+    cause: dict[str, Any] = json.loads(execution["cause"])
+    return cause
+
+
+def test_an_input_that_is_none_is_refused_with_every_problem(region: ControlPlane) -> None:
+    arn = region.start({"environment": {"name": "X"}, "relaese": {}}, "none")
+    execution = region.ended(arn)
+
+    assert (execution["status"], execution["error"]) == ("FAILED", "FailedClean")
+    assert region.path(arn) == REFUSED
+    assert explained(execution)["error"] == "InvalidInput"
+    paths = {problem["path"] for problem in explained(execution)["details"]["problems"]}
+    assert {"release", "relaese", "environment.name", "environment.web"} <= paths
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "path"),
+    [
+        ("missing", {"artifact": "s3://{bucket}/releases/none.tar.gz"}, "release.artifact"),
+        ("changed", {"sha256": "0" * 64}, "release.sha256"),
+    ],
+)
+def test_an_artifact_that_is_not_the_one_is_refused(
+    region: ControlPlane, name: str, change: dict[str, str], path: str
+) -> None:
+    filled = {key: value.format(bucket=region.outputs["ArtifactBucket"]) for key, value in change.items()}
+    execution = region.ended(region.start(wanted(region, "refused", **filled), f"artifact-{name}"))
+
+    assert explained(execution)["error"] == "InvalidInput"
+    assert [problem["path"] for problem in explained(execution)["details"]["problems"]] == [path]
+    assert region.item("refused", "LOCK") == {}
+
+
+def test_an_environment_that_nobody_knows_is_refused(region: ControlPlane) -> None:
+    given = {**wanted(region, "unknown"), "environment": "unknown"}
+    execution = region.ended(region.start(given, "unknown"))
+
+    assert explained(execution)["error"] == "InvalidInput"
+    assert explained(execution)["details"]["problems"][0]["path"] == "environment"
+
+
+def test_a_tier_that_fails_is_explained_recorded_and_gone_on_from(region: ControlPlane) -> None:
+    """There are no servers here, so the group of the tier web never has them."""
+    first = region.start(wanted(region, "empty"), "empty-1")
+    execution = region.ended(first)
+
+    assert execution["error"] == "FailedClean", execution
+    explanation = explained(execution)
+    assert (explanation["error"], explanation["phase"]) == ("TierFailed", "foundations")
+    assert "slipway-empty-web" in explanation["where"]
+    assert "Group" in explanation["what"]
+    assert region.path(first)[-6:] == [
+        *("Begun?", "RecordFailure", "FreeLock", "NotifyFailure", "Clean?", "FailedClean"),
+    ]
+    assert region.receipt("empty", "empty-1")["ending"] == "FailedClean"
+    assert "holder" not in region.item("empty", "LOCK")
+    assert region.item("empty", "CURRENT") == {}
+    [network] = region.client("cloudformation").describe_stacks(StackName="slipway-empty-network")["Stacks"]
+    assert network["StackStatus"] == "CREATE_COMPLETE"
+    assert network["EnableTerminationProtection"]
+    assert {tag["Key"]: tag["Value"] for tag in network["Tags"]}["slipway:environment"] == "empty"
+
+    second = region.start(wanted(region, "empty"), "empty-2")
+    assert explained(region.ended(second))["error"] == "TierFailed"
+    assert region.path(region.child(second, "deploy-tier", "network")) == [
+        "PlanTier",
+        "Planned?",
+        "Unchanged",
+    ]
+
+
+def test_one_release_at_a_time_and_a_dead_holder_is_taken_over(region: ControlPlane) -> None:
+    holder = region.start(wanted(region, "busy", "10.30.0.0/16"), "busy-1")
+    region.reaches(holder, "DeployNetwork")
+
+    refused = region.start(wanted(region, "busy", "10.30.0.0/16"), "busy-2")
+    execution = region.ended(refused)
+    assert explained(execution)["error"] == "EnvironmentLocked"
+    assert region.path(refused)[-4:] == ["ExplainFailure", "Begun?", "Clean?", "FailedClean"]
+    assert region.item("busy", "LOCK")["holder"] == holder
+
+    region.client("stepfunctions").stop_execution(executionArn=holder)
+    fence = int(region.item("busy", "LOCK")["fence"])
+    heir = region.start(wanted(region, "busy", "10.30.0.0/16"), "busy-3")
+    region.reaches(heir, "DeployNetwork")
+    lock = region.item("busy", "LOCK")
+    assert (lock["holder"], int(lock["fence"])) == (heir, fence + 1)
+    region.ended(heir)
+    assert "holder" not in region.item("busy", "LOCK")
+
+
+def test_every_call_was_permitted(region: ControlPlane) -> None:
+    """A refusal by IAM in any of the executions above shows in a role that lacks something."""
+    stepfunctions = region.client("stepfunctions")
+    for machine in stepfunctions.list_state_machines()["stateMachines"]:
+        pages = stepfunctions.get_paginator("list_executions").paginate(
+            stateMachineArn=machine["stateMachineArn"]
+        )
+        for execution in (execution for page in pages for execution in page["executions"]):
+            history = stepfunctions.get_execution_history(
+                executionArn=execution["executionArn"], maxResults=1000, includeExecutionData=True
+            )
+            assert "not authorized" not in json.dumps(history["events"], default=str), execution["name"]

@@ -18,6 +18,7 @@ from rehearsal.machines.places import (
     CONTROL_PLANE_MARK,
     ENDPOINT_ADDRESS,
     ENDPOINT_PORT,
+    ENDPOINT_TLS_PORT,
     METADATA_ADDRESS,
     PUBLIC_RANGE,
 )
@@ -97,7 +98,7 @@ def _base_chains() -> list[str]:
         'iifname "lo" accept',
         "ct state established,related accept",
         f"ip daddr {METADATA_ADDRESS} tcp dport 80 accept",
-        f"ip daddr {ENDPOINT_ADDRESS} tcp dport {{ 443, {ENDPOINT_PORT} }} accept",
+        f"ip daddr {ENDPOINT_ADDRESS} tcp dport {{ {ENDPOINT_PORT}, {ENDPOINT_TLS_PORT} }} accept",
         "udp dport 53 accept",
         "tcp dport 53 accept",
         "}",

@@ -127,6 +127,8 @@ def _bootstrap(root: Path, log: Log) -> None:
     options += ["--aptopt=Acquire::Languages none", "--aptopt=APT::Install-Recommends false"]
     options += ["--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT)]
     private = [
+        "setpriv",
+        "--pdeathsig=KILL",
         "unshare",
         "--mount",
         "--pid",

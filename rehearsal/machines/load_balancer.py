@@ -1,7 +1,8 @@
 """An application load balancer: HAProxy on a server of its own, led by its runtime API.
 
 As with an ALB, a new target gets requests after its first passed check, an unhealthy one comes back
-after as many passed checks as its group asks for, and a draining one ends what it has begun.
+after as many passed checks as its group asks for, and a draining one ends what it has begun. Unlike
+an ALB it answers 503 when all targets are unhealthy; an ALB then tries them all.
 """
 
 from __future__ import annotations

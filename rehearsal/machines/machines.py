@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import shutil
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 from rehearsal.machines import cgroups
 from rehearsal.machines.commands import ToolFailed, execute
@@ -50,9 +52,15 @@ class Machines:
         self.base = self.run / "image"
         self._servers: dict[str, Server] = {}
         self._lock = threading.Lock()
+        self._closed = False
+        self._claim: IO[bytes] | None = None
 
     def open(self) -> None:
-        """Network, firewall (deny all), resolver, metadata. Removes first what a killed region left."""
+        """Network, firewall (deny all), resolver, metadata. Removes first what a killed region left.
+
+        Raises RuntimeError if another region lives in this run folder.
+        """
+        self._claim = _claim(self.run / "machines.lock")
         cgroups.sweep(self.run)
         shutil.rmtree(self.run / "servers", ignore_errors=True)
         shutil.rmtree(self.run / "network", ignore_errors=True)
@@ -78,6 +86,8 @@ class Machines:
         else 644). `binds`: path inside → folder outside that outlives the server.
         """
         with self._lock:
+            if self._closed:
+                raise RuntimeError(f"the region is going down: {name} is not started")
             if name in self._servers:
                 raise ValueError(f"there is a server {name} already")
             disk = Disk(
@@ -88,6 +98,7 @@ class Machines:
                 binds=dict(binds or {}),
             )
             server = self._servers[name] = Server(name, addresses, disk)
+            server.turn.acquire()
         try:
             self._mount(name)
             self._furnish(disk.root, addresses[0], services, files or {})
@@ -96,18 +107,26 @@ class Machines:
         except BaseException:
             self._clear(name)
             raise
+        finally:
+            server.turn.release()
         return server
 
     def end(self, name: str, orderly: bool = True) -> None:
-        """Shut the server down (or kill it), unplug it, delete its disk. Unknown names are ignored."""
+        """Shut the server down (or kill it), unplug it, delete its disk. Unknown names are ignored.
+
+        One that is just being booted is waited for.
+        """
         server = self.get(name)
         if server is None:
             return
-        if orderly:
-            server.shutdown()
-        else:
-            server.kill()
-        self._clear(name)
+        with server.turn:
+            if self.get(name) is not server:
+                return  # somebody else has ended it meanwhile
+            if orderly:
+                server.shutdown()
+            else:
+                server.kill()
+            self._clear(name)
 
     def get(self, name: str) -> Server | None:
         """The server of that name until it is ended; a killed one is not `alive()`."""
@@ -121,6 +140,8 @@ class Machines:
 
     def close(self) -> None:
         """End every server at once (their disks go too) and everything that `open` began."""
+        with self._lock:
+            self._closed = True
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda name: self.end(name, orderly=False), self.names()))
         self.metadata.close()
@@ -129,6 +150,8 @@ class Machines:
         with contextlib.suppress(ToolFailed):
             execute(["umount", str(self.base)])
         cgroups.sweep(self.run)
+        if self._claim is not None:
+            self._claim.close()
 
     def _folder(self, name: str) -> Path:
         return self.run / "servers" / name
@@ -180,6 +203,18 @@ class Machines:
         cgroups.remove(self.run, name)
         with self._lock:
             self._servers.pop(name, None)
+
+
+def _claim(path: Path) -> IO[bytes]:
+    """A lock that ends with this process, so that two regions never share a run folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise RuntimeError(f"another region lives in {path.parent}") from None
+    return file
 
 
 def _put(root: Path, path: str, data: bytes) -> None:

@@ -65,8 +65,7 @@ class Metadata:
 
     def open(self) -> None:
         """Listen on 169.254.169.254:80."""
-        self._server = ThreadingHTTPServer((METADATA_ADDRESS, 80), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Service((METADATA_ADDRESS, 80), _handler(self))
         threading.Thread(target=self._server.serve_forever, name="metadata", daemon=True).start()
 
     def close(self) -> None:
@@ -173,9 +172,17 @@ def _credentials(credentials: Credentials) -> str:
     )
 
 
+class _Service(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
 def _handler(metadata: Metadata) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Head and body in one packet: two would wait for each other's acknowledgement, 40 ms.
+        wbufsize = -1
+        disable_nagle_algorithm = True
         server_version = "EC2ws"
 
         def do_PUT(self) -> None:

@@ -3,6 +3,8 @@
 ENDPOINT_ADDRESS = "169.254.170.1"
 """The AWS API as servers and functions see it. Link-local, so it can never leave the machine."""
 ENDPOINT_PORT = 4566
+ENDPOINT_TLS_PORT = 443
+"""The same API over TLS, for clients that call the services by their public names."""
 
 METADATA_ADDRESS = "169.254.169.254"
 """Instance metadata. Source: EC2 user guide, "Instance metadata service"."""

@@ -123,7 +123,11 @@ def _handler(resolver: Resolver) -> type[socketserver.StreamRequestHandler]:
         def handle(self) -> None:
             while len(size := self.rfile.read(2)) == 2:
                 query = self.rfile.read(struct.unpack("!H", size)[0])
-                reply = resolver.answer(query, str(self.client_address[0]))
+                try:
+                    reply = resolver.answer(query, str(self.client_address[0]))
+                except dnslib.DNSError as error:
+                    logger.warning("no query: %s", error)
+                    return
                 self.wfile.write(struct.pack("!H", len(reply)) + reply)
 
     return Handler

@@ -52,6 +52,8 @@ class Server:
         self.addresses = tuple(addresses)
         self.rebooted: Callable[[], None] = lambda: None
         self._disk = disk
+        self.turn = threading.RLock()
+        """Held while the server is booted or ended, so that the one waits for the other."""
         self._up = False
         self._ending = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,7 +66,8 @@ class Server:
 
     def alive(self) -> bool:
         """PID 1 of the server lives."""
-        return bool(self._leader) and Path(f"/proc/{self._leader}/ns/pid").exists()
+        process = self._process
+        return process is not None and process.poll() is None and Path(f"/proc/{self._leader}/ns").exists()
 
     def running(self) -> bool:
         """systemd reached `running` or `degraded`."""

@@ -62,6 +62,7 @@ def install(region: Region) -> None:
     replace(acm, "_delete_certificate", _only_unused)
     provisioning.on_a_thread(TYPE)
     wrap_type(TYPE, "create", lambda original: _stack_create(region, original))
+    wrap_type(TYPE, "delete", _stack_delete)
     region.background(validator.run, name="acm-validation")
 
 
@@ -245,6 +246,18 @@ def _stack_create(region: Region, original: Handler) -> Handler:
         return arn, attributes
 
     return create
+
+
+def _stack_delete(original: Handler) -> Handler:
+    """A certificate that a listener presents stays, and the stack says so."""
+
+    @functools.wraps(original)
+    def delete(arn: str, props: dict[str, Any]) -> Any:
+        if users := used_by(arn):
+            raise ValueError(f"Certificate {arn} is in use by {', '.join(sorted(users))}.")
+        return original(arn, props)
+
+    return delete
 
 
 def explanation(option: Mapping[str, Any]) -> str:

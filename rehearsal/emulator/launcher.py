@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.constants
 import os
 import secrets
 import tempfile
@@ -73,6 +74,8 @@ async def serve(region: Region, bind: Sequence[str], stop: asyncio.Event) -> Non
     config.keep_alive_timeout = 75
     config.graceful_timeout = 2.0
     config.loglevel = "WARNING"
+    # asyncio would wait 30 s for a client that keeps an idle TLS connection open to say goodbye.
+    vars(asyncio.constants)["SSL_SHUTDOWN_TIMEOUT"] = 1.0
     application = guarded(internals.ministack("app").app)
 
     async def stopped() -> None:

@@ -11,7 +11,7 @@ import binascii
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -418,9 +418,9 @@ class Instances:
 class Routes:
     """The account's route tables, NAT gateways (by id) and VPC endpoints, as the emulator records them."""
 
-    tables: list[Mapping[str, Any]]
+    tables: Sequence[Mapping[str, Any]]
     nat_gateways: Mapping[str, Mapping[str, Any]]
-    endpoints: list[Mapping[str, Any]]
+    endpoints: Sequence[Mapping[str, Any]]
 
 
 def leads_out(subnet: str, vpc: str, public: bool, routes: Routes) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
+import pkgutil
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 VERSION = "1.5.33"
@@ -54,8 +55,14 @@ def replace(module: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 def modules() -> list[Any]:
     """Our own service modules, in the order of installation."""
-    names = [f"rehearsal.emulator.{name}" for name in SERVICE_MODULES]
-    return [importlib.import_module(name) for name in names if importlib.util.find_spec(name)]
+    return [importlib.import_module(f"{__package__}.{name}") for name in SERVICE_MODULES]
+
+
+def relying() -> list[Any]:
+    """Every module of this package that lists names of the emulator."""
+    names = [found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    found = [importlib.import_module(f"{__package__}.{name}") for name in names]
+    return [module for module in found if hasattr(module, "RELIES_ON")]
 
 
 def missing(relied_on: Iterable[tuple[str, str]]) -> list[str]:
@@ -85,8 +92,8 @@ def check() -> None:
         )
     problems = [
         f"{gone} (relied on by {module.__name__})"
-        for module in modules()
-        for gone in missing(getattr(module, "RELIES_ON", ()))
+        for module in relying()
+        for gone in missing(module.RELIES_ON)
     ]
     if problems:
         raise EmulatorChanged(f"MiniStack {installed} has no " + ", ".join(problems))

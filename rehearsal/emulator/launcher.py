@@ -18,6 +18,8 @@ from rehearsal.emulator.context import Region
 
 Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
+RELIES_ON = (("app", "app"),)
+
 KEPT_VARIABLES = ("HOME", "LANG", "PATH", "PYTHONPATH", "TERM", "VIRTUAL_ENV")
 """What the emulator may inherit: in particular none of the caller's AWS_… variables."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.emulator import acm, balancers, elbv2, rds, route53, security_groups, vpc
+from rehearsal.emulator import acm, balancers, databases, elbv2, rds, route53, security_groups, vpc
 from rehearsal.machines import Rule
 from rehearsal.machines.load_balancer import REDIRECT
 
@@ -218,18 +218,18 @@ def test_a_pem_is_split_into_key_certificate_and_chain() -> None:
 
 def test_parameters_become_statements_and_refusals_are_found_by_their_line() -> None:
     wanted = {"slow_query_log": "1", "long_query_time": "0.5", "init_connect": "SET @a='x\\y'"}
-    assert rds.statements(wanted).splitlines() == [
+    assert databases.statements(wanted).splitlines() == [
         "SET GLOBAL init_connect = 'SET @a=''x\\\\y''';",
         "SET GLOBAL long_query_time = 0.5;",
         "SET GLOBAL slow_query_log = 1;",
     ]
     errors = "ERROR 1193 (HY000) at line 1: Unknown system variable 'init_connect'\nWarning\n"
-    assert rds.refused_lines(errors) == [1]
+    assert databases.refused_lines(errors) == [1]
 
 
 def test_a_parameter_name_cannot_carry_a_statement() -> None:
     with pytest.raises(ValueError, match="no name of a parameter"):
-        rds.statements({"a = 1; DROP DATABASE b; SET GLOBAL c": "1"})
+        databases.statements({"a = 1; DROP DATABASE b; SET GLOBAL c": "1"})
 
 
 @pytest.mark.parametrize(
@@ -253,8 +253,8 @@ def test_a_managed_password_is_in_no_record() -> None:
     assert rds.secret_xml({"SecretArn": "arn", "SecretStatus": "active", "KmsKeyId": ""}) == (
         "<MasterUserSecret><SecretArn>arn</SecretArn><SecretStatus>active</SecretStatus></MasterUserSecret>"
     )
-    assert len({rds.new_password() for _ in range(5)}) == 5
-    assert rds.new_password().isalnum()
+    assert len({databases.new_password() for _ in range(5)}) == 5
+    assert databases.new_password().isalnum()
 
 
 # --- load balancers -----------------------------------------------------------------------------

@@ -29,15 +29,15 @@ PREFIX = "arn:aws:lambda:us-east-1:000000000000:function:"
 # Seconds that stand in template.yaml and would make a test wait.
 SHORT = {
     "PollSeconds": "1",
-    "TierSeconds": "1",
-    "CertificateSeconds": "1",
-    "DatabaseSeconds": "1",
-    "ServersSeconds": "1",
-    "DeliverySeconds": "1",
-    "DrainGraceSeconds": "1",
-    "ActivateSeconds": "1",
-    "HealthySeconds": "1",
-    "VerifySeconds": "1",
+    "TierSeconds": "0.3",
+    "CertificateSeconds": "0.3",
+    "DatabaseSeconds": "0.3",
+    "ServersSeconds": "0.3",
+    "DeliverySeconds": "0.3",
+    "DrainGraceSeconds": "0.3",
+    "ActivateSeconds": "0.3",
+    "HealthySeconds": "0.3",
+    "VerifySeconds": "0.3",
 }
 
 
@@ -208,7 +208,11 @@ class Engine:
             try:
                 return kept["_invoke_nested_start_execution_sync"](resource, request)
             except sfn._ExecutionError as error:
+                child = (
+                    f"{request['StateMachineArn'].replace(':stateMachine:', ':execution:')}:{request['Name']}"
+                )
                 described = {
+                    "ExecutionArn": child,
                     "Name": request["Name"],
                     "Status": "FAILED",
                     "Error": error.error,

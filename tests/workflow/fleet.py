@@ -43,7 +43,7 @@ def request(*, previous: str | None = "r1", migrate: bool = True) -> dict[str, A
     return {
         "environment": ENVIRONMENT,
         "release": {**RELEASE, "migrate": migrate},
-        "rollout": {"strategy": "drain", "drainSeconds": 0},
+        "rollout": {"strategy": "drain", "drainSeconds": 1},
         "allow": ["Bucket"],
         "previous": {"id": previous} if previous else None,
     }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 
+from slipway import failure
 from tests.workflow.engine import Answer, Engine, Execution, Functions
 from tests.workflow.fleet import (
     OUTPUTS,
@@ -224,6 +226,14 @@ def test_without_a_migration_none_is_run() -> None:
     assert execution.status == "SUCCEEDED"
     assert "Migrate" not in execution.of("Release")
     assert "migrate" not in [step for step, _ in steps(functions)]
+
+
+@pytest.mark.parametrize(("previous", "seconds"), [("r1", 1), (None, 0)])
+def test_connections_are_waited_for_when_there_can_be_any(previous: str | None, seconds: int) -> None:
+    functions = fleet(ValidateInput=always(request(previous=previous)))
+    release(functions)
+
+    assert [payload["drainSeconds"] for payload in functions.payloads("DrainServers")] == [seconds, seconds]
 
 
 def test_one_server_is_one_wave() -> None:
@@ -744,6 +754,39 @@ def test_after_the_roll_out_the_fleet_goes_back(name: str, as_on_aws: bool) -> N
     assert (error_of(told), told["phase"], told["rollback"]) == (error, phase, {"status": "succeeded"})
     recorded = functions.payloads("RecordRelease")[-1]
     assert [entry["server"] for entry in recorded["servers"]] == ["i-1", "i-2"]
+
+
+def really_explained(payload: dict[str, Any]) -> dict[str, Any]:
+    """What the shipped function says: it is pure."""
+    return failure.explain(
+        payload["request"], payload["error"], payload["cause"], payload["phase"], payload["rollback"]
+    )
+
+
+FAULTS: dict[str, Faults] = {
+    **{name: partial(dict, faults) for name, (faults, _, _) in BEFORE_ROLL_OUT.items()},
+    **{name: faults for name, (faults, _, _) in ROLLING.items()},
+    **{name: faults for name, (faults, _, _) in AFTER.items()},
+    "a way back": lambda: {"StartCommand": activation_fails("r1", "r2")},
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_failure_is_explained_the_same_however_a_childs_end_is_reported(name: str) -> None:
+    waits = ("DrainGraceSeconds", "ActivateSeconds", "HealthySeconds", "VerifySeconds", "DeliverySeconds")
+    emulated, on_aws = (
+        release(
+            fleet(**{**FAULTS[name](), "ExplainFailure": really_explained}),
+            as_on_aws=as_on_aws,
+            seconds=dict.fromkeys(waits, "0.1"),
+        )
+        for as_on_aws in (False, True)
+    )
+
+    assert emulated.error == on_aws.error
+    assert emulated.cause == on_aws.cause
+    assert emulated.cause["error"] != "States.TaskFailed"
+    assert emulated.cause.keys() >= {"ending", "error", "what", "where", "next"}
 
 
 # --- failures of the failure's own way ---------------------------------------------------------------------

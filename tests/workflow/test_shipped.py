@@ -1,4 +1,4 @@
-"""The shipped machines with the shipped functions under their own roles, as far as it goes without servers."""
+"""The shipped machines and functions under their own roles, as far as that goes without servers."""
 
 from __future__ import annotations
 

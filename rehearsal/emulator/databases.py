@@ -14,7 +14,7 @@ import string
 import threading
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from rehearsal.emulator.provisioning import POLL_SECONDS, scope
 from rehearsal.machines import Authority, Database
 
 ACCEPTING_SECONDS = 180.0
-"""After that a database that does not accept its master user has failed. A cold start takes 10 s."""
+"""After that a database that does not accept its master user has failed. A start takes 1 to 2 s."""
 
 PASSWORD_LENGTH = 28
 """Length of the passwords that RDS generates for a managed master user."""
@@ -47,7 +47,6 @@ class Running:
     data: Path
     server: Database | None = None
     snapshot: str | None = None
-    gone: threading.Event = field(default_factory=threading.Event)
 
 
 class Databases:
@@ -72,9 +71,11 @@ class Databases:
         """For the DNS: an endpoint's address, known as soon as there is one."""
         if not name.endswith(f".{self.region.name}.rds.amazonaws.com"):
             return None
-        with self._lock:
+        with self._lock, scope(self.region):
             one = self._running.get(name.partition(".")[0])
-        return [one.address] if one is not None and kind == "A" else []
+            instance = ministack("services.rds")._instances.get(one.identifier) if one else None
+        known = instance is not None and instance["Endpoint"]["Address"] == name
+        return [one.address] if one and known and kind == "A" else []
 
     def begin(self, instance: dict[str, Any], password: str) -> None:
         """Start the server of a new instance on a thread; its record becomes available, or failed."""
@@ -196,7 +197,6 @@ class Databases:
         with self._lock:
             del self._running[identifier]
         self.region.addresses.release(one.address)
-        one.gone.set()
         self.region.security_changed()
 
     def _snapshot(self, instance: dict[str, Any], one: Running) -> None:

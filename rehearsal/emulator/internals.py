@@ -19,12 +19,14 @@ VERSION = "1.5.33"
 
 SERVICE_MODULES = (
     "identity",
+    "pass_role",
     "stepfunctions",
     "functions",
     "ec2",
     "autoscaling",
     "ssm",
     "cloudformation_types",
+    "changesets",
     "vpc",
     "security_groups",
     "vpc_functions",

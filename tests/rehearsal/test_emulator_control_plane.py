@@ -197,6 +197,36 @@ def test_put_events_is_allowed_by_its_source(plane: Plane) -> None:
     assert "events:PutEvents" in answer["errorMessage"]
 
 
+@pytest.mark.parametrize(
+    ("passed_to", "error"),
+    [(None, "AccessDenied"), ("ec2.amazonaws.com", "AccessDenied"), ("cloudformation.amazonaws.com", "")],
+)
+def test_a_role_is_handed_on_only_by_leave(plane: Plane, passed_to: str | None, error: str) -> None:
+    name = f"hands-on-{(passed_to or 'nothing').partition('.')[0]}"
+    role = plane.role(f"{name}-service")
+    plane.role(f"{name}-role", ("cloudformation:*", "*"), ("sns:*", "*"))
+    if passed_to:
+        condition = {"StringEquals": {"iam:PassedToService": passed_to}}
+        statement = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role, "Condition": condition}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        plane.client("iam").put_role_policy(
+            RoleName=f"{name}-role", PolicyName="pass", PolicyDocument=document
+        )
+    code = (
+        "import boto3, botocore, json\n"
+        "def handler(event, context):\n"
+        "    body = json.dumps({'Resources': {'T': {'Type': 'AWS::SNS::Topic'}}})\n"
+        "    call = boto3.client('cloudformation').create_stack\n"
+        "    try:\n"
+        "        call(StackName=event['stack'], TemplateBody=body, RoleARN=event['role'])\n"
+        "    except botocore.exceptions.ClientError as error:\n"
+        "        return error.response['Error']['Code']\n"
+        "    return ''\n"
+    )
+    plane.function(name, code, Role=f"arn:aws:iam::{ACCOUNT}:role/{name}-role", Timeout=10)
+    assert plane.invoke(name, {"stack": name, "role": role}) == (None, error)
+
+
 # Functions
 
 
@@ -378,6 +408,36 @@ def test_every_state_of_a_branch_leaves_its_events(plane: Plane) -> None:
     ]
     kinds = [event["type"] for event in history]
     assert kinds.count("PassStateEntered") == kinds.count("PassStateExited") == 1
+
+
+# Stacks
+
+
+def test_a_change_set_lists_what_a_condition_adds_and_removes(plane: Plane) -> None:
+    topics = {name: {"Type": "AWS::SNS::Topic", "Condition": name} for name in ("Left", "Right")}
+    template = json.dumps(
+        {
+            "Parameters": {"Side": {"Type": "String"}},
+            "Conditions": {name: {"Fn::Equals": [{"Ref": "Side"}, name]} for name in topics},
+            "Resources": topics,
+        }
+    )
+    formation = plane.client("cloudformation")
+
+    def side(name: str) -> list[dict[str, str]]:
+        return [{"ParameterKey": "Side", "ParameterValue": name}]
+
+    formation.create_stack(StackName="sides", TemplateBody=template, Parameters=side("Left"))
+    formation.get_waiter("stack_create_complete").wait(StackName="sides", WaiterConfig={"Delay": 1})
+    made = formation.create_change_set(
+        StackName="sides", ChangeSetName="turn", TemplateBody=template, Parameters=side("Right")
+    )
+    formation.get_waiter("change_set_create_complete").wait(
+        ChangeSetName=made["Id"], WaiterConfig={"Delay": 1}
+    )
+    changes = formation.describe_change_set(ChangeSetName=made["Id"])["Changes"]
+    listed = {c["ResourceChange"]["LogicalResourceId"]: c["ResourceChange"]["Action"] for c in changes}
+    assert listed == {"Left": "Remove", "Right": "Add"}
 
 
 # Documents and servers that are not there

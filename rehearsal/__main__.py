@@ -149,12 +149,12 @@ def execution_input(arn: str) -> dict[str, Any]:
 
 
 def keep_receipt(paths: Paths, receipt: dict[str, Any]) -> None:
-    """Print the receipt and keep it."""
-    text = json.dumps(receipt, indent=2, ensure_ascii=False)
+    """Keep the receipt, and print it but for the list of states, which is long."""
     file = paths.state / "receipt.json"
-    file.write_text(text + "\n")
+    file.write_text(json.dumps(receipt, indent=2, ensure_ascii=False) + "\n")
+    shown = receipt | {"states": f"{len(receipt.get('states', []))} states with their times: in the file"}
     say(f"== the receipt ({file.relative_to(host.ROOT)})")
-    say(text)
+    say(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
 def up(_arguments: argparse.Namespace, paths: Paths) -> int:

@@ -40,6 +40,9 @@ PACKAGES = (
 READY_SECONDS = 60  # the control plane takes 2 s, the data plane opens in under 1 s; the rest is a slow disk
 DOWN_SECONDS = 25  # servers shut down in parallel within 10 s; after this the namespaces are killed
 
+SERVER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What root's PATH is on Debian; nothing of this machine's environment goes to a server."""
+
 Log = Callable[[str], None]
 
 
@@ -340,7 +343,9 @@ def on_server(paths: Paths, name: str, argv: list[str]) -> list[str]:
     there = servers(paths)
     if name not in there:
         raise Unable(f"No server {name}. There are: {', '.join(there) or 'none'}.")
-    return ["nsenter", "--target", str(there[name]), "--all", "--", *argv]
+    environment = ["env", "-i", "HOME=/root", f"TERM={os.environ.get('TERM', 'dumb')}", f"PATH={SERVER_PATH}"]
+    settings = ["sh", "-c", 'set -a; [ ! -f /etc/environment ] || . /etc/environment; exec "$@"', "sh"]
+    return ["nsenter", "--target", str(there[name]), "--all", "--", *environment, *settings, *argv]
 
 
 def descendants(pid: int) -> Iterator[int]:

@@ -48,7 +48,7 @@ def first(region: Rehearsed) -> Ended:
 @pytest.fixture(scope="session")
 def second(region: Rehearsed, first: Ended) -> tuple[Ended, rehearsed.Load]:
     """The second release, of a changed application, under load."""
-    given = region.given("second-release")
+    given = region.given("second")
     with rehearsed.load(region.site, "/") as load:
         ended = region.succeed(given)
     return ended, load

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,12 +94,16 @@ class Rehearsed:
         made["environment"]["web"] |= web
         return made
 
-    def release(self, given: dict[str, Any]) -> Ended:
-        """Execute to the end, whatever it is."""
+    def release(self, given: dict[str, Any], meanwhile: Callable[[str], None] | None = None) -> Ended:
+        """Execute to the end, whatever it is. `meanwhile` is given the execution's ARN on another thread."""
         began = time.monotonic()
         states = self.client("stepfunctions")
         arn = release.start(self.outputs["ReleaseStateMachineArn"], given)
-        watched = watch(states, arn, plain=True)
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(meanwhile, arn) if meanwhile else None
+            watched = watch(states, arn, plain=True)
+            if other:
+                other.result()
         ended = states.describe_execution(executionArn=arn)
         return Ended(
             arn,
@@ -117,13 +122,19 @@ class Rehearsed:
         assert ended.status == "SUCCEEDED", f"{ended.error}: {ended.explanation}"
         return ended
 
-    def fail(self, given: dict[str, Any]) -> Ended:
+    def fail(self, given: dict[str, Any], meanwhile: Callable[[str], None] | None = None) -> Ended:
         """Execute; it must fail, and say how it ended and why."""
-        ended = self.release(given)
+        ended = self.release(given, meanwhile)
         assert ended.status == "FAILED", ended
         assert ended.error in ("FailedClean", "FailedDirty"), ended
         assert {"error", "what", "where", "next"} <= ended.explanation.keys(), ended.explanation
         return ended
+
+    def left(self, execution: str, state: str) -> bool:
+        """Whether an execution has gone through a state."""
+        pages = self.client("stepfunctions").get_paginator("get_execution_history")
+        events = (event for page in pages.paginate(executionArn=execution) for event in page["events"])
+        return any(event.get("stateExitedEventDetails", {}).get("name") == state for event in events)
 
     def servers(self) -> list[str]:
         """Instance ids of the web servers in service."""

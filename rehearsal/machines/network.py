@@ -32,6 +32,8 @@ SETTINGS = {
     "net/ipv4/conf/default/rp_filter": "1",
     "net/ipv4/conf/all/send_redirects": "0",
     "net/ipv4/conf/default/send_redirects": "0",
+    # Each attempt to leave the region is refused at once, not only one a second.
+    "net/ipv4/icmp_ratelimit": "0",
     "net/ipv6/conf/all/disable_ipv6": "1",
     "net/ipv6/conf/default/disable_ipv6": "1",
 }

@@ -1,0 +1,523 @@
+"""The documents in hosts/ on a real server with a real database, one after another as releases run them.
+
+The tests of this file share one server and build on each other, in the order in which they stand here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator, Mapping
+from email.message import Message
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from rehearsal.machines import namespace
+from rehearsal.visit import Response, Site, read_back, write_post
+from tests.rehearsal.hosts_world import DATABASE_NAME, REGION, Door, Ran, World
+
+ROOT = Path(__file__).parents[2]
+OVERLAYS = Path(__file__).parent / "overlays"
+ARABLE = "arable"
+IMAGES = "images-of-hosts"
+ARTIFACTS = "artifacts-of-hosts"
+PASSWORD = """it's a "pass" \\ # <%= 1 %> $HOME"""
+KEY = "0123456789abcdef" * 8
+API_KEY = "the-key\nof two lines"
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="servers need root"),
+    pytest.mark.timeout(600),
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The server, the database and the services; taken down afterwards."""
+    folder = tmp_path_factory.mktemp("hosts")
+    door = folder / "door"
+    with (folder / "log").open("wb") as log:
+        process = namespace.enter(
+            "tests.rehearsal.hosts_world", [str(door), str(folder / "run")], stdout=log, stderr=log
+        )
+    try:
+        while not door.exists():
+            assert process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.1)
+        yield connect(door)
+    finally:
+        namespace.stop(process)
+
+
+def connect(door: Path) -> World:
+    """The world on the other side of the socket."""
+    Door.register("world")
+    manager = Door(address=str(door), authkey=b"hosts")
+    manager.connect()
+    return cast(World, manager.world())  # type: ignore[attr-defined]
+
+
+class PlainSite(Site):
+    """The site as its load balancer sees it: HTTP to port 3000, with the header that says HTTPS."""
+
+    def __init__(self, world: World) -> None:
+        self.domain = "arable.example"
+        self.cookies = {}
+        self._world = world
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """One request."""
+        sent = {**self._headers(), "X-Forwarded-Proto": "https", **(headers or {})}
+        answer = self._world.http(method, path, sent, body)
+        message = Message()
+        for name, value in answer.headers.items():
+            for line in value.split("\n"):
+                message[name] = line
+        response = Response(answer.status, message, answer.body)
+        self._keep_cookies(response)
+        return response
+
+
+def encoded(value: Mapping[str, str]) -> str:
+    """As StartCommand hands over objects: base64 of JSON."""
+    return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+def settings(**changed: str) -> dict[str, str]:
+    """Parameters of configure."""
+    return {
+        "Application": ARABLE,
+        "Environment": "hosts",
+        "DatabaseHost": DATABASE_NAME,
+        "DatabasePort": "3306",
+        "DatabaseName": "arable",
+        "DatabaseSecret": "slipway/hosts/database",
+        "SecretKeyBase": "slipway/hosts/secret-key-base",
+        "Bucket": IMAGES,
+        "Region": REGION,
+        "Variables": encoded({"S3_ENDPOINT": "http://169.254.170.1:4566", "GREETING": 'a "b" $c `d` \\ é'}),
+        "Secrets": encoded({"API_KEY": "slipway/hosts/api-key"}),
+        **changed,
+    }
+
+
+def packaged(tmp_path: Path, release: str, overlay: str | None = None) -> bytes:
+    """The sample as a release, by its own command."""
+    out = tmp_path / f"{release}.tar.gz"
+    env = {**os.environ, **({"OVERLAY": str(OVERLAYS / overlay)} if overlay else {})}
+    command = [str(ROOT / "examples" / "arable" / "bin" / "package"), release, str(out)]
+    printed = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    data = out.read_bytes()
+    assert printed.split() == [str(out), hashlib.sha256(data).hexdigest()]
+    return data
+
+
+def stage(world: World, release: str, data: bytes, **changed: str) -> Ran:
+    """Upload and stage."""
+    world.put(ARTIFACTS, f"releases/{release}.tar.gz", data)
+    parameters = {
+        "Application": ARABLE,
+        "Release": release,
+        "Artifact": f"s3://{ARTIFACTS}/releases/{release}.tar.gz",
+        "Sha256": hashlib.sha256(data).hexdigest(),
+    }
+    return world.document("stage", {**parameters, **changed})
+
+
+def run(world: World, step: str, release: str | None = None) -> Ran:
+    """A document that takes no more than the application and the release."""
+    return world.document(step, {"Application": ARABLE} | ({"Release": release} if release else {}))
+
+
+def good(ran: Ran, **expected: Any) -> dict[str, Any]:
+    """The result of a step that went well, with these fields."""
+    assert ran.code == 0, (ran.result, ran.log)
+    assert ran.result["ok"] is True
+    assert {name: ran.result.get(name) for name in expected} == expected, ran.result
+    return ran.result
+
+
+def bad(ran: Ran, *words: str, **expected: Any) -> dict[str, Any]:
+    """The result of a step that failed, with these words in its reason."""
+    assert ran.code == 1, (ran.result, ran.log)
+    assert ran.result["ok"] is False
+    assert all(word in ran.result["reason"] for word in words), ran.result["reason"]
+    assert {name: ran.result.get(name) for name in expected} == expected, ran.result
+    return ran.result
+
+
+def files(world: World) -> str:
+    """What configure wrote."""
+    shared = "/var/www/arable/shared"
+    listed = f"cd {shared}; stat -c '%n %a %U %G' * | sort; sha256sum environment database.* 2>/dev/null"
+    return world.shell(listed).stdout.decode()
+
+
+def tarball(entries: Mapping[str, bytes | str]) -> bytes:
+    """A tar.gz: bytes are a file's content, text is a symbolic link's target."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, value in entries.items():
+            member = tarfile.TarInfo(name)
+            if isinstance(value, str):
+                member.type, member.linkname = tarfile.SYMTYPE, value
+                archive.addfile(member)
+            else:
+                member.size = len(value)
+                archive.addfile(member, io.BytesIO(value))
+    return buffer.getvalue()
+
+
+def test_steps_out_of_order_say_what_is_missing(world: World, tmp_path: Path) -> None:
+    bad(stage(world, "r1", packaged(tmp_path, "r1")), "not prepared")
+    bad(world.document("configure", settings()), "not prepared")
+    bad(run(world, "migrate", "r1"), "not staged")
+    bad(run(world, "activate", "r1"), "not staged")
+    good(run(world, "report"), release=None, current=None, staged=[])
+
+
+def test_prepare_refuses_what_the_system_does_not_offer(world: World) -> None:
+    bad(world.document("prepare", {"Application": ARABLE, "Ruby": "3.4"}), "Ruby 3.4", "offers Ruby 3.1")
+    bad(world.document("prepare", {"Application": "nginx", "Ruby": "3.1"}), "cannot be called nginx")
+
+
+def test_prepare_twice(world: World) -> None:
+    good(world.document("prepare", {"Application": ARABLE, "Ruby": "3.1"}), changed=True)
+    good(world.document("prepare", {"Application": ARABLE, "Ruby": "3.1"}), changed=False)
+    assert world.http("GET", "/up").status == 502  # nginx answers; nothing is behind it yet
+
+
+def test_stage_twice(world: World, tmp_path: Path) -> None:
+    data = packaged(tmp_path, "r1")
+    good(stage(world, "r1", data), changed=True, gems="system", release="r1")
+    good(stage(world, "r1", data), changed=False)
+    owners = world.shell("cd /var/www/arable/releases/r1; stat -c '%U %N' . app tmp log config/database.yml")
+    assert owners.stdout.decode().splitlines() == [
+        "root '.'",
+        "root 'app'",
+        "rails 'tmp'",
+        "root 'log' -> '/var/www/arable/shared/log'",
+        "root 'config/database.yml' -> '/var/www/arable/shared/database.yml'",
+    ]
+
+
+def test_a_wrong_artifact_leaves_nothing(world: World, tmp_path: Path) -> None:
+    data = packaged(tmp_path, "x1")
+    bad(stage(world, "x1", data, Sha256="0" * 64), "sha256", hashlib.sha256(data).hexdigest())
+    bad(
+        stage(world, "x1", data, Artifact=f"s3://{ARTIFACTS}/nothing.tar.gz"),
+        "could not be fetched",
+        "NoSuchKey",
+    )
+    bad(stage(world, "x1", b"not a tar at all"), "not a tar.gz")
+    bad(stage(world, "x1", data[: len(data) // 2]), "not a tar.gz")
+    bad(stage(world, "x1", tarball({"app/Gemfile": b"", "app/config.ru": b""})), "Gemfile is not at the root")
+    leaving: dict[str, bytes | str] = {
+        "../outside": b"x",
+        "/etc/outside": b"x",
+        "public/key": "/etc/shadow",
+        "public/up": "../../../shared/environment",
+    }
+    for name, value in leaving.items():
+        bad(stage(world, "x1", tarball({"Gemfile": b"", name: value})), "refused", name)
+    bad(stage(world, "x1", tarball({"public/in": "../app", "public/in/x": b"x"})), "through a symbolic link")
+    assert world.shell("ls -A /var/www/arable/releases").stdout.split() == [b"r1"]
+
+
+def test_gems_that_are_nowhere_are_named(world: World, tmp_path: Path) -> None:
+    data = packaged(tmp_path, "x2")
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        content = {
+            member.name: cast(io.BufferedReader, archive.extractfile(member)).read()
+            for member in archive
+            if member.isreg()
+        }
+    content["Gemfile"] += b'gem "barley"\n'
+    lock = content["Gemfile.lock"]
+    lock = lock.replace(b"\n    builder (", b"\n    barley (1.0.0)\n    builder (")
+    content["Gemfile.lock"] = lock.replace(b"\n  mysql2\n", b"\n  barley\n  mysql2\n")
+    bad(stage(world, "x2", tarball(content)), "gems could not be installed", "barley")
+    assert world.shell("ls -A /var/www/arable/releases").stdout.split() == [b"r1"]
+
+
+def test_gems_from_vendor_cache_are_installed_without_a_network(world: World) -> None:
+    """The smallest gems that do, built on the server; the name puma is what a release cannot be without."""
+    built = world.shell("""
+        set -e
+        cd "$(mktemp -d)"
+        mkdir -p release/vendor/cache release/tmp
+        for name in puma barley; do
+          mkdir -p "$name/lib"
+          echo "module Sown; end" >"$name/lib/$name.rb"
+          cat >"$name/$name.gemspec" <<EOF
+        Gem::Specification.new do |s|
+          s.name, s.version, s.summary, s.authors = "$name", "0.0.1", "$name", ["x"]
+          s.files = ["lib/$name.rb"]
+        end
+        EOF
+          (cd "$name" && gem build -q "$name.gemspec" && mv ./*.gem ../release/vendor/cache) >&2
+        done
+        cd release
+        touch config.ru
+        printf 'source "https://gems.example"\\ngem "puma"\\ngem "barley"\\n' >Gemfile
+        cat >Gemfile.lock <<EOF
+        GEM
+          remote: https://gems.example/
+          specs:
+            barley (0.0.1)
+            puma (0.0.1)
+
+        PLATFORMS
+          ruby
+
+        DEPENDENCIES
+          barley
+          puma
+
+        BUNDLED WITH
+           2.6.9
+        EOF
+        tar -czf - .
+        """.replace("\n        ", "\n"))  # fmt: skip
+    assert built.code == 0, built.stderr.decode()
+    good(stage(world, "vendored", built.stdout), gems="vendor", changed=True)
+    installed = world.shell("ls /var/www/arable/shared/bundle/ruby/*/gems").stdout.split()
+    assert installed == [b"barley-0.0.1", b"puma-0.0.1"]
+    world.shell("rm -r /var/www/arable/releases/vendored")
+
+
+def test_configure_proves_the_login_before_it_writes(world: World) -> None:
+    before = files(world)
+    bad(world.document("configure", settings()), "the secret slipway/hosts/", "cannot be read")
+    world.secret("slipway/hosts/database", json.dumps({"username": "arable", "password": PASSWORD}))
+    world.secret("slipway/hosts/secret-key-base", KEY)
+    world.secret("slipway/hosts/api-key", API_KEY)
+    bad(
+        world.document("configure", settings(DatabaseHost="nowhere.example")),
+        "name resolution",
+        "nowhere.example",
+    )
+    bad(world.document("configure", settings()), "login", "Access denied")
+    world.open_database(False)
+    bad(world.document("configure", settings()), "connection", "security group")
+    world.open_database(True)
+    bad(
+        world.document("configure", settings(Variables=encoded({"RAILS_ENV": "test"}))),
+        "RAILS_ENV",
+        "Slipway itself",
+    )
+    bad(world.document("configure", settings(Variables=encoded({"A B": "x"}))), "not a name")
+    assert files(world) == before
+
+
+def test_configure_twice(world: World) -> None:
+    escaped = PASSWORD.replace("\\", "\\\\").replace("'", "''")
+    world.sql(f"CREATE USER arable@'%' IDENTIFIED BY '{escaped}'; GRANT ALL ON arable.* TO arable@'%';")
+    ran = world.document("configure", settings())
+    good(ran, changed=True, encrypted=False)
+    for secret in (PASSWORD, KEY, API_KEY, API_KEY.splitlines()[0]):
+        assert secret not in ran.log
+        assert secret not in json.dumps(ran.result)
+    good(world.document("configure", settings()), changed=False)
+    modes = files(world)
+    assert "environment 600 root root" in modes
+    assert "database.yml 640 root rails" in modes
+    assert "database.cnf 600 root root" in modes
+
+
+def test_the_environment_arrives_as_it_was_given(world: World) -> None:
+    read = world.shell(
+        "systemd-run -q --wait --pipe -p EnvironmentFile=/var/www/arable/shared/environment"
+        " ruby -rjson -e 'print ENV.to_h.to_json'"
+    )
+    variables = json.loads(read.stdout)
+    assert variables["GREETING"] == 'a "b" $c `d` \\ é'
+    assert variables["API_KEY"] == API_KEY
+    assert variables["SECRET_KEY_BASE"] == KEY
+    assert variables["S3_BUCKET"] == IMAGES
+
+
+def test_a_first_release_that_fails_leaves_none(world: World, tmp_path: Path) -> None:
+    good(stage(world, "crash", packaged(tmp_path, "crash", "crashing")))
+    bad(run(world, "activate", "crash"), "HARVEST_KEY is not set", "none runs", release=None, restored=False)
+    assert world.http("GET", "/up").status == 502
+    good(run(world, "report"), release=None, current=None)
+
+
+def test_migrate_twice(world: World) -> None:
+    versions = ["20261101090000", "20261101090001"]
+    good(run(world, "migrate", "r1"), changed=True, before="", after=versions[-1], migrations=versions)
+    good(run(world, "migrate", "r1"), changed=False, before=versions[-1], after=versions[-1], migrations=[])
+
+
+def test_activate_twice(world: World) -> None:
+    good(run(world, "activate", "r1"), changed=True, release="r1", before=None)
+    good(run(world, "activate", "r1"), changed=False, release="r1", before="r1")
+    answer = world.http("GET", "/up")
+    assert (answer.status, answer.body) == (200, b"up r1\n")
+    assert (answer.headers["x-slipway-release"], answer.headers["x-release"]) == ("r1", "r1")
+    assert world.http("GET", "/", {"X-Forwarded-Proto": "http"}).status == 301
+    assert world.http("GET", "/arable.css").headers["content-type"] == "text/css"
+
+
+def test_report(world: World) -> None:
+    told = good(run(world, "report"), changed=False, release="r1", current="r1", rails="6.1.7.10")
+    assert told["services"] == {"nginx": "active", "arable": "active"}
+    assert told["ruby"].startswith("3.1.")
+    recorded = world.shell("cat /var/www/arable/releases/r1/.slipway.json").stdout
+    assert told["sha256"] == json.loads(recorded)["sha256"]
+
+
+def test_a_post_with_an_image(world: World) -> None:
+    world.put(IMAGES, "first", b"")
+    site = PlainSite(world)
+    post = write_post(site)
+    read_back(site, post)
+    assert post.image in world.objects(IMAGES)
+    assert world.sql(f"SELECT COUNT(*) FROM arable.posts WHERE title = '{post.title}'").strip() == "1"
+
+
+def test_the_service_cannot_change_its_own_code(world: World) -> None:
+    tried = world.shell("runuser -u rails -- touch /var/www/arable/releases/r1/app/new; echo $?")
+    assert tried.stdout.strip() != b"0"
+    process = world.shell(
+        "grep -E 'NoNewPrivs|^Uid' /proc/$(systemctl show -p MainPID --value arable)/status; id -u rails"
+    )
+    lines = process.stdout.decode().split()
+    assert lines[lines.index("NoNewPrivs:") + 1] == "1"
+    assert lines[lines.index("Uid:") + 1] == lines[-1]
+
+
+def test_a_second_release(world: World, tmp_path: Path) -> None:
+    good(stage(world, "r2", packaged(tmp_path, "r2", "second")), changed=True)
+    good(run(world, "migrate", "r2"), migrations=["20261108080000"], changed=True)
+    good(run(world, "activate", "r2"), changed=True, before="r1", release="r2")
+    page = world.http("GET", "/")
+    assert page.headers["x-slipway-release"] == "r2"
+    assert b"Notes from the fields and places" in page.body
+
+
+def test_a_running_release_keeps_its_content(world: World, tmp_path: Path) -> None:
+    bad(stage(world, "r2", packaged(tmp_path, "r2")), "another sha256", "new release id")
+    good(run(world, "report"), release="r2")
+
+
+def test_a_migration_that_fails(world: World, tmp_path: Path) -> None:
+    good(stage(world, "m", packaged(tmp_path, "m", "failing-migration")))
+    result = bad(run(world, "migrate", "m"), "no_such_table", changed=False, migrations=[])
+    assert result["after"] == "20261108080000"
+    good(run(world, "report"), release="r2")
+
+
+@pytest.mark.parametrize(
+    ("overlay", "reason"),
+    [("unhealthy", "/up answers 500 instead of 200"), ("crashing", "HARVEST_KEY is not set")],
+)
+def test_a_bad_release_puts_the_former_back(world: World, tmp_path: Path, overlay: str, reason: str) -> None:
+    good(stage(world, overlay, packaged(tmp_path, overlay, overlay)))
+    bad(run(world, "activate", overlay), reason, "release r2 runs again", release="r2", restored=True)
+    answer = world.http("GET", "/up")
+    assert (answer.status, answer.body) == (200, b"up r2\n")
+    assert answer.headers["x-slipway-release"] == "r2"
+    good(run(world, "report"), release="r2", current="r2")
+
+
+def test_a_bad_configuration_puts_the_former_back(world: World) -> None:
+    good(world.document("configure", settings(Variables=encoded({"WEB_CONCURRENCY": "many"}))), changed=True)
+    bad(run(world, "activate", "r1"), "many", "release r2 runs again", release="r2", restored=True)
+    assert world.http("GET", "/up").body == b"up r2\n"
+    good(world.document("configure", settings()), changed=False)  # it is the former one again
+    good(run(world, "activate", "r2"), changed=False)
+
+
+def test_a_changed_configuration_restarts_the_same_release(world: World) -> None:
+    changed = settings(Variables=encoded({"S3_ENDPOINT": "http://169.254.170.1:4566", "GREETING": "hello"}))
+    good(world.document("configure", changed), changed=True)
+    good(run(world, "activate", "r2"), changed=True, before="r2", release="r2")
+
+
+def test_tls_is_used_once_the_database_offers_it(world: World) -> None:
+    world.tls()
+    good(world.document("configure", settings()), changed=True, encrypted=True)
+    world.sql("ALTER USER arable@'%' REQUIRE SSL")
+    good(run(world, "migrate", "r2"), changed=False)
+    good(run(world, "activate", "r2"), changed=True)
+    assert world.http("GET", "/").status == 200
+
+
+def test_pruning_keeps_five_and_first_what_served(world: World, tmp_path: Path) -> None:
+    for number in range(5):
+        good(stage(world, f"p{number}", packaged(tmp_path, f"p{number}")))
+    kept = world.shell("ls -A /var/www/arable/releases").stdout.decode().split()
+    assert kept == ["p2", "p3", "p4", "r1", "r2"]
+
+
+def test_a_step_that_is_stopped_says_so(world: World) -> None:
+    """The agent's time-out reaches the script as a signal; it is waiting here for another step's lock."""
+    stopped = world.shell("""
+        flock /run/slipway.lock sleep 4 &
+        sleep 0.3
+        timeout 1 /var/lib/ssm/_script.sh
+        """)
+    result = json.loads(stopped.stdout.decode().splitlines()[0])
+    assert result["ok"] is False
+    assert "stopped by a signal" in result["reason"]
+
+
+def test_the_release_comes_back_with_the_server(world: World) -> None:
+    world.reboot()
+    deadline = time.monotonic() + 30
+    while world.http("GET", "/up").status != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert world.http("GET", "/up").body == b"up r2\n"
+
+
+def test_all_is_quick_where_everything_is_there(world: World, tmp_path: Path) -> None:
+    """The whole of prepare, stage (of a new release) and configure. The reach is 3 s on a machine at rest."""
+    data = packaged(tmp_path, "quick")
+    steps = [
+        world.document("prepare", {"Application": ARABLE, "Ruby": "3.1"}),
+        stage(world, "quick", data),
+        world.document("configure", settings()),
+    ]
+    assert all(step.code == 0 for step in steps)
+    assert sum(step.seconds for step in steps) < 6, [step.seconds for step in steps]
+
+
+def test_parameters_cannot_carry_commands(world: World) -> None:
+    hostile = ["a'; touch /tmp/in; '", "$(touch /tmp/in)", "a\ntouch /tmp/in", "a b", "../a", ""]
+    for value in hostile:
+        with pytest.raises(Exception, match="allowed pattern"):
+            run(world, "activate", value or " ")
+    assert world.shell("test -e /tmp/in").code == 1
+
+
+def test_nothing_of_the_world_outlives_it(tmp_path: Path) -> None:
+    """Its process is killed, not asked: nothing that it made may stay."""
+    door = tmp_path / "door"
+    process = namespace.enter(
+        "tests.rehearsal.hosts_world", [str(door), str(tmp_path / "run")], stdout=subprocess.DEVNULL
+    )
+    while not door.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(1)
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
+    running = subprocess.run(
+        ["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False
+    ).stdout
+    assert running == ""

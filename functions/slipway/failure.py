@@ -147,8 +147,8 @@ def _serving(
     if rollback and rollback.get("status") == "succeeded":
         return f"Release {previous} was put back and serves."
     return (
-        f"Release {previous} could not be put back everywhere: it and {request['release']['id']} may be mixed; "
-        "the step report tells each server's release."
+        f"Release {previous} could not be put back everywhere: it and {request['release']['id']} may be "
+        "mixed; the step report tells each server's release."
     )
 
 

@@ -6,8 +6,6 @@ What the server says may quote the statement that it refuses: errors are cleaned
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +45,15 @@ def create(server: Server, master: Login, application: Login, database: str) -> 
 
     {"database", "username", "created": whether anything had to be made or changed}; raises DatabaseRefused.
     """
-    with _cleaned(server, master, application):
+    import pymysql  # noqa: PLC0415
+
+    try:
         made = _prepare(server, master, application, database)
         _prove(server, application, database)
-    return {"database": database, "username": application.username, "created": made}
+        return {"database": database, "username": application.username, "created": made}
+    except (pymysql.err.Error, RuntimeError, OSError) as error:
+        refusal = _refusal(server, error, [master.password, application.password])
+    raise refusal  # out of the handler: the original error may quote a statement, so it is not chained
 
 
 def _prepare(server: Server, master: Login, application: Login, database: str) -> bool:
@@ -158,31 +161,18 @@ def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``").replace("%", "%%") + "`"
 
 
-@contextmanager
-def _cleaned(server: Server, *logins: Login) -> Iterator[None]:
-    """Turns what the server says into DatabaseRefused without any password."""
-    import pymysql  # noqa: PLC0415
-
-    try:
-        yield
-    except (pymysql.err.Error, RuntimeError, OSError) as error:
-        code = error.args[0] if error.args and isinstance(error.args[0], int) else None
-        refusal = _refusal(server, code, _without(str(error), [login.password for login in logins]))
-    else:
-        return
-    raise refusal  # outside of the handler: the original error, which may quote the statement, is not chained
-
-
-def _refusal(server: Server, code: int | None, text: str) -> DatabaseRefused:
+def _refusal(server: Server, error: Exception, passwords: list[str]) -> DatabaseRefused:
+    """What the server said, without any password."""
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else None
+    text = str(error.args[1]) if code is not None and len(error.args) > 1 else str(error)
     next_step = "see what the database says; the release can be started again"
     if code == CANNOT_CONNECT:
         next_step = (
             "see that the database's security group lets the function's security group in on that port, and "
             "that the instance is available; the release can be started again"
         )
-    return DatabaseRefused(
-        f"the database refused: {text}", f"{server.host}:{server.port}", next_step, code=code
-    )
+    what = f"the database refused: {_without(text, passwords)}"
+    return DatabaseRefused(what, f"{server.host}:{server.port}", next_step, code=code)
 
 
 def _without(text: str, passwords: list[str]) -> str:

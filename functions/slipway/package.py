@@ -15,8 +15,7 @@ from slipway.aws import s3
 
 FUNCTIONS = Path(__file__).parent.parent
 
-# What create_database/app.py imports, directly or not (a test runs it from the zip). `bootstrap` is there
-# where the orchestrator runs on a runtime of its own (provided.*).
+# What create_database/app.py imports, directly or not (a test runs it from the zip).
 FILES = (
     "create_database/__init__.py",
     "create_database/app.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,16 +12,10 @@ from slipway.schema import Problem
 # What the packages of each system offer: Amazon Linux 2023 has ruby3.2 and ruby3.4, Debian 12 has 3.1.
 RUBIES: Mapping[str, tuple[str, ...]] = {"amazon-linux-2023": ("3.2", "3.4"), "debian-12": ("3.1",)}
 
-# What the servers are given by Slipway itself (hosts/configure.yaml).
-SUPPLIED = frozenset(
-    {
-        "RAILS_ENV",
-        "RACK_ENV",
-        "SECRET_KEY_BASE",
-        "DATABASE_URL",
-        "RAILS_LOG_TO_STDOUT",
-        "RAILS_SERVE_STATIC_FILES",
-    }
+# What the servers are given by Slipway itself, or must not be given (hosts/configure.yaml refuses the same).
+SUPPLIED = re.compile(
+    r"(RAILS_ENV|RACK_ENV|SECRET_KEY_BASE|DATABASE_URL|S3_BUCKET|AWS_REGION|PATH|HOME|RUBYOPT|RUBYLIB"
+    r"|LD_.*|BUNDLE_.*|BUNDLER_.*|SLIPWAY_.*)"
 )
 
 # Schemas of MySQL's own, and the name of the master user, who must not be the application's.
@@ -126,7 +121,7 @@ def _variables(environment: Environment) -> Iterator[Problem]:
     variables, secrets = environment["variables"], environment["secrets"]
     for kind in ("variables", "secrets"):
         for name in environment[kind]:
-            if name in SUPPLIED:
+            if SUPPLIED.fullmatch(name):
                 yield Problem(f"environment.{kind}.{name}", "is supplied by Slipway", "another name")
     for name in variables:
         if name in secrets:

@@ -56,8 +56,8 @@ _KEPT = "what was created is kept: remove the cause and start the release again,
 ADVICE: Mapping[str, str] = {
     "ROLLBACK_FAILED": _BY_HAND,
     "DELETE_FAILED": _BY_HAND,
-    "UPDATE_ROLLBACK_FAILED": "repair what the stack's events name, continue its rollback (aws cloudformation "
-    "continue-update-rollback), then start the release again",
+    "UPDATE_ROLLBACK_FAILED": "repair what the stack's events name, continue its rollback (aws "
+    "cloudformation continue-update-rollback), then start the release again",
     "IMPORT_ROLLBACK_FAILED": "repair what the stack's events name; then start the release again",
     "CREATE_FAILED": _KEPT,
     "UPDATE_FAILED": _KEPT,
@@ -99,7 +99,7 @@ class Wanted:
 
 
 # --- plan
-# ---------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def plan(wanted: Wanted, patience: Patience = DEFAULT) -> Plan:
@@ -214,7 +214,7 @@ def outputs(stack: Stack) -> dict[str, str]:
 
 
 # --- apply
-# --------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def apply(stack: str, change_set: str) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def apply(stack: str, change_set: str) -> dict[str, Any]:
 
 
 # --- check
-# --------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def check(stack: str, patience: Patience = DEFAULT) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""Steps on servers: what the results mean, by golden cases, and what is sent."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from check_command.app import handler as check_command
+from slipway import commands
+from slipway.errors import CommandFailed
+from start_command.app import handler as start_command
+from tests.unit.fakes import Paging, install, patience
+from tests.unit.golden import Case, cases
+
+
+class Ssm(Paging):
+    """Run Command with given invocations; `after` looks it lists nothing."""
+
+    def __init__(self, invocations: list[dict[str, Any]], after: int = 0) -> None:
+        for invocation in invocations:
+            for plugin in invocation["CommandPlugins"]:
+                for moment in ("ResponseStartDateTime", "ResponseFinishDateTime"):
+                    plugin[moment] = datetime.fromisoformat(plugin[moment])
+        self.invocations = invocations
+        self.after = after
+        self.sent: list[dict[str, Any]] = []
+
+    def send_command(self, **arguments: Any) -> dict[str, Any]:
+        self.sent.append(arguments)
+        return {"Command": {"CommandId": "c-1"}}
+
+    def list_command_invocations(self, CommandId: str, Details: bool) -> dict[str, Any]:
+        assert CommandId == "c-1"
+        assert Details
+        self.after -= 1
+        return {"CommandInvocations": self.invocations if self.after < 0 else []}
+
+
+@cases("command")
+def test_check(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, ssm=Ssm(case["invocations"]))
+    if "failed" not in case:
+        answer = commands.check("c-1", "stage", case["servers"], "/slipway/commands", patience())
+        assert answer["status"] == case["status"]
+        assert answer["commandId"] == "c-1"
+        if "results" in case:
+            assert answer["results"] == case["results"]
+        return
+    with pytest.raises(CommandFailed) as raised:
+        commands.check("c-1", "stage", case["servers"], "/slipway/commands", patience())
+    told = json.loads(str(raised.value))
+    assert {key: told[key] for key in case["failed"]} == case["failed"]
+    assert told["step"] == "stage"
+    assert told["server"] in told["log"]
+    assert f"c-1/{told['server']}" in told["next"]
+
+
+SUCCEEDED = {
+    "InstanceId": "i-1",
+    "Status": "Success",
+    "CommandPlugins": [
+        {
+            "Output": '{"step":"stage","ok":true}',
+            "ResponseStartDateTime": "2026-11-22T10:00:00+00:00",
+            "ResponseFinishDateTime": "2026-11-22T10:00:01+00:00",
+        }
+    ],
+}
+
+
+def test_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Ssm([SUCCEEDED])
+    install(monkeypatch, ssm=fake)
+    answer = start_command(
+        {
+            "environment": "arable",
+            "step": "stage",
+            "servers": ["i-1"],
+            "parameters": {"Release": "1", "Variables": {"GRÜẞE": "ja"}},
+            "timeoutSeconds": 1200,
+        },
+        None,
+    )
+    assert answer["status"] == "succeeded"
+    assert check_command({"commandId": "c-1", "step": "stage", "servers": ["i-1"]}, None) == answer
+    (sent,) = fake.sent
+    assert sent["DocumentName"] == "slipway-stage"
+    assert sent["InstanceIds"] == ["i-1"]
+    assert sent["Parameters"]["Release"] == ["1"]
+    assert json.loads(base64.b64decode(sent["Parameters"]["Variables"][0])) == {"GRÜẞE": "ja"}
+    assert sent["TimeoutSeconds"] == 1200
+    assert sent["CloudWatchOutputConfig"] == {
+        "CloudWatchOutputEnabled": True,
+        "CloudWatchLogGroupName": "/slipway/commands",
+    }
+
+
+def test_a_command_that_is_not_listed_at_once_is_not_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, ssm=Ssm([json.loads(json.dumps(SUCCEEDED, default=str))], after=3))
+    assert commands.check("c-1", "stage", ["i-1"], "/g", patience())["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("number", [0, 51])
+def test_too_many_or_no_servers(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Ssm([])
+    install(monkeypatch, ssm=fake)
+    with pytest.raises(CommandFailed):
+        commands.start(
+            "arable", "stage", [f"i-{n}" for n in range(number)], {}, 60, "slipway", "/g", patience()
+        )
+    assert fake.sent == []
+
+
+def test_a_delivery_takes_at_least_awss_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Ssm([])
+    install(monkeypatch, ssm=fake)
+    assert (
+        commands.start("arable", "stage", ["i-1"], {}, 5, "slipway", "/g", patience())["status"] == "running"
+    )
+    assert fake.sent[0]["TimeoutSeconds"] == 30
+
+
+def test_log_link() -> None:
+    assert commands.log_link("/slipway/commands", "c-1", "i-1", "eu-central-1") == (
+        "https://eu-central-1.console.aws.amazon.com/cloudwatch/home?region=eu-central-1#logsV2:log-groups/"
+        "log-group/$252Fslipway$252Fcommands$3FlogStreamNameFilter$3Dc-1$252Fi-1"
+    )
+
+
+@pytest.mark.parametrize("line", ["", "hello", "[]", '"ok"', '{"status": 1}', '{"ok": true'])
+def test_what_is_no_result(line: str) -> None:
+    assert commands.parsed(line) is None

@@ -1,0 +1,136 @@
+"""The whole validation, with a table and a bucket."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from slipway import artifact, records
+from slipway.errors import InvalidInput
+from tests.unit.conftest import BUCKET, TABLE, event
+from validate_input.app import handler
+
+CONTENT = b"the application" * 1000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+KEY = "releases/arable.tar.gz"
+RELEASE = {"id": "1", "artifact": f"s3://{BUCKET}/{KEY}", "sha256": SHA256}
+
+pytestmark = pytest.mark.usefixtures("aws")
+
+
+@pytest.fixture(autouse=True)
+def _uploaded(aws: None) -> None:
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=CONTENT)
+
+
+def ask(given: Any) -> dict[str, Any]:
+    return handler({"input": given, "execution": {"arn": "a", "name": "n", "startedAt": "s"}}, None)
+
+
+def problems_of(given: Any) -> list[dict[str, str]]:
+    with pytest.raises(InvalidInput) as raised:
+        ask(given)
+    problems: list[dict[str, str]] = json.loads(str(raised.value))["problems"]
+    return problems
+
+
+def full(**changes: Any) -> dict[str, Any]:
+    return {**event("first-release"), "release": {**RELEASE, **changes}}
+
+
+def test_a_first_release() -> None:
+    answer = ask(full())
+    assert answer["previous"] is None
+    assert answer["release"] == {**RELEASE, "migrate": True}
+    assert answer["rollout"]["drainSeconds"] == 30
+    assert answer["environment"]["web"]["imageId"] == ""
+
+
+def test_it_changes_nothing() -> None:
+    ask(full())
+    assert boto3.client("dynamodb").scan(TableName=TABLE)["Count"] == 0
+    assert boto3.client("s3").list_objects_v2(Bucket=BUCKET)["KeyCount"] == 1
+
+
+def test_by_name(environment: dict[str, Any]) -> None:
+    before = {"id": "0", "artifact": "s3://artifacts/releases/0.tar.gz", "sha256": "b" * 64, "migrate": True}
+    records.set_current(environment, before, 1)
+    answer = ask({"environment": "arable", "release": RELEASE})
+    assert answer["environment"] == environment
+    assert answer["previous"] == {key: before[key] for key in ("id", "artifact", "sha256")}
+
+
+def test_a_record_of_an_older_version_is_completed(environment: dict[str, Any]) -> None:
+    del environment["secrets"]
+    records.set_current(environment, {**RELEASE, "migrate": True}, 1)
+    assert ask({"environment": "arable", "release": RELEASE})["environment"]["secrets"] == {}
+
+
+def test_an_unknown_name() -> None:
+    (problem,) = problems_of({"environment": "harable", "release": RELEASE})
+    assert problem["path"] == "environment"
+    assert "no release has succeeded" in problem["what"]
+
+
+def test_a_missing_artifact() -> None:
+    (problem,) = problems_of(full(artifact=f"s3://{BUCKET}/releases/other.tar.gz"))
+    assert problem["path"] == "release.artifact"
+    assert "not there" in problem["what"]
+
+
+@pytest.mark.parametrize("where", ["s3://elsewhere/releases/a.tar.gz", f"s3://{BUCKET}/receipts/a.tar.gz"])
+def test_an_artifact_that_servers_may_not_read(where: str) -> None:
+    (problem,) = problems_of(full(artifact=where))
+    assert problem["path"] == "release.artifact"
+    assert problem["allowed"] == f"s3://{BUCKET}/releases/….tar.gz"
+
+
+def test_another_sha256() -> None:
+    (problem,) = problems_of(full(sha256="0" * 64))
+    assert problem["path"] == "release.sha256"
+    assert SHA256 in problem["what"]
+
+
+def test_all_problems_at_once() -> None:
+    given = full(sha256="0" * 64)
+    given["environment"]["web"].update(min=3, max=2, ruby="3.1")
+    given["environment"]["network"]["cidr"] = "8.8.0.0/16"
+    assert [problem["path"] for problem in problems_of(given)] == [
+        "environment.network.cidr",
+        "environment.web.min",
+        "environment.web.ruby",
+        "release.sha256",
+    ]
+
+
+def test_the_network_of_another_environment(environment: dict[str, Any]) -> None:
+    records.register({**environment, "name": "shop"})
+    (problem,) = problems_of(full())
+    assert "overlaps 10.20.0.0/16 of the environment shop" in problem["what"]
+
+
+def test_the_text_of_the_error_is_an_explanation() -> None:
+    with pytest.raises(InvalidInput) as raised:
+        ask({"environment": "arable", "release": {**RELEASE, "id": "a b"}, "dry": 1})
+    told = json.loads(str(raised.value))
+    assert told["what"].endswith("(and 1 more)")
+    assert told["where"] == "release.id, dry"
+    assert "nothing was changed" in told["next"]
+
+
+def test_a_checksum_that_s3_knows_is_not_computed_again() -> None:
+    checksum = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
+    assert artifact.known_sha256({"ChecksumSHA256": checksum, "ChecksumType": "FULL_OBJECT"}) == SHA256
+    assert artifact.known_sha256({"ChecksumSHA256": checksum}) == SHA256
+
+
+@pytest.mark.parametrize(
+    "head", [{}, {"ChecksumSHA256": "AAAA-3"}, {"ChecksumSHA256": "AAAA", "ChecksumType": "COMPOSITE"}]
+)
+def test_a_checksum_of_parts_is_none(head: dict[str, str]) -> None:
+    assert artifact.known_sha256(head) is None

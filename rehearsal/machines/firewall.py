@@ -134,7 +134,8 @@ def _rules(
         for rule in group.egress if egress else group.ingress:
             peer = _peer(rule.peer, holders)
             if peer is not None:
-                yield f"ip {own} {mine} {peer and f'ip {other} {peer} '}{_service(rule)} {verdict}"
+                parts = [f"ip {own} {mine}", peer and f"ip {other} {peer}", _service(rule), verdict]
+                yield " ".join(part for part in parts if part)
 
 
 def _peer(peer: str, holders: Mapping[str, list[str]]) -> str | None:

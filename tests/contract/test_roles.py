@@ -222,7 +222,7 @@ def test_every_log_group_forgets() -> None:
 
 
 def test_what_must_outlive_the_stack_does() -> None:
-    for name in ("Table", "Artifacts", "CommandLogGroup"):
+    for name in ("Table", "Artifacts"):
         resource = template()["Resources"][name]
         assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
     table = resources("AWS::DynamoDB::Table")["Table"]
@@ -231,6 +231,12 @@ def test_what_must_outlive_the_stack_does() -> None:
     bucket = resources("AWS::S3::Bucket")["Artifacts"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+def test_what_stays_behind_does_not_stand_in_the_way_of_a_new_stack() -> None:
+    for name, resource in template()["Resources"].items():
+        if resource.get("DeletionPolicy") == "Retain":
+            assert not {"TableName", "BucketName", "LogGroupName"} & resource["Properties"].keys(), name
 
 
 def test_no_folder_of_functions_is_left_over() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from rehearsal.emulator.context import Region
 from rehearsal.emulator.ec2 import Launch
 from rehearsal.emulator.internals import ministack
+from rehearsal.emulator.library import Refused
 from rehearsal.emulator.provisioning import on_a_thread, wait
-from rehearsal.emulator.ssm import Refused
 
 RELIES_ON = (
     ("services.cloudformation.provisioners", "_RESOURCE_HANDLERS"),

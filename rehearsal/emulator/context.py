@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from rehearsal.emulator.addresses import AddressBook
 
 if TYPE_CHECKING:
     from rehearsal.emulator.ec2 import Launch
-    from rehearsal.emulator.ssm import Library
+    from rehearsal.emulator.library import Library
     from rehearsal.machines import Machines, Server
 
 logger = logging.getLogger("region")
@@ -107,10 +107,6 @@ class Region:
 
     front_door: Callable[[], str | None] = lambda: None
     """elbv2: the public address that the host's ports lead to: the newest load balancer that answers."""
-
-    function_prefix: Callable[[Mapping[str, Any], dict[str, str]], Sequence[str]] = lambda _config, _env: ()
-    """vpc_functions: (a function's configuration, its environment, which may be changed) → the command
-    that starts its process where it belongs (e.g. in a network namespace), before the interpreter."""
 
     open_vpc: Callable[[str], None] = _not_wired("open_vpc")
     """vpc: make sure that the VPC (id) exists in the data plane before something is plugged into it."""

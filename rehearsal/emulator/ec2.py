@@ -36,6 +36,8 @@ RELIES_ON = (
     ("services.ec2", "_STUB_AMIS"),
     ("services.ec2", "_launch_instances_internal"),
     ("services.ec2", "_instance_xml"),
+    ("services.ec2", "_matches_filters"),
+    ("services.ec2", "_parse_filters"),
     ("services.ec2", "_parse_member_list"),
     ("services.ec2", "_error"),
     ("services.ec2", "_xml"),
@@ -77,6 +79,8 @@ def install(region: Region) -> None:
     ec2._STUB_AMIS.extend(images.stub_images())
     replace(ec2, "_launch_instances_internal", instances.wrap_launch)
     replace(ec2, "_instance_xml", _without_empty_addresses)
+    replace(ec2, "_matches_filters", _all_filters)
+    wrap_action(ec2, "DescribeInstances", _known_filters)
     wrap_action(ec2, "RunInstances", instances.wrap_run)
     ec2._ACTION_MAP["TerminateInstances"] = instances.terminate_action
     ec2._ACTION_MAP["DescribeInstanceStatus"] = instances.describe_status
@@ -551,6 +555,43 @@ def server_files(record: Mapping[str, Any], region: str) -> dict[str, bytes]:
         files["/var/lib/cloud/instance/user-data"] = given
         files["/lib/systemd/system/user-data.service"] = USER_DATA_UNIT
     return files
+
+
+FILTERS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
+    "availability-zone": lambda record: [record["Placement"]["AvailabilityZone"]],
+    "iam-instance-profile.arn": lambda record: [(record.get("IamInstanceProfile") or {}).get("Arn", "")],
+    "instance-id": lambda record: [record["InstanceId"]],
+    "instance.group-id": lambda record: [group["GroupId"] for group in record["SecurityGroups"]],
+    "ip-address": lambda record: [record["PublicIpAddress"]],
+    "private-dns-name": lambda record: [record["PrivateDnsName"]],
+    "private-ip-address": lambda record: [record["PrivateIpAddress"]],
+    "subnet-id": lambda record: [record["SubnetId"]],
+    "vpc-id": lambda record: [record["VpcId"]],
+}
+"""Filters of DescribeInstances that the emulator would pass over, with the values they look at."""
+
+FILTERS_OF_THE_EMULATOR = ("instance-state-name", "instance-type", "image-id", "tag-key", "tag-value")
+
+
+def _all_filters(original: Handler) -> Handler:
+    def matches(record: Mapping[str, Any], filters: Mapping[str, list[str]]) -> bool:
+        wanted = [(FILTERS[name](record), values) for name, values in filters.items() if name in FILTERS]
+        return bool(original(record, filters)) and all(set(found) & set(values) for found, values in wanted)
+
+    return matches
+
+
+def _known_filters(original: Handler) -> Handler:
+    """DescribeInstances that refuses a filter which nobody would apply."""
+    ec2 = ministack("services.ec2")
+
+    def describe(params: dict[str, Any]) -> Any:
+        for name in ec2._parse_filters(params):
+            if name not in FILTERS and name not in FILTERS_OF_THE_EMULATOR and not name.startswith("tag:"):
+                return ec2._error("InvalidParameterValue", f"The filter '{name}' is invalid", 400)
+        return original(params)
+
+    return describe
 
 
 def _without_empty_addresses(original: Callable[[Any], str]) -> Callable[[Any], str]:

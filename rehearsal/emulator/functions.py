@@ -41,9 +41,7 @@ RUNTIME_DISTRIBUTIONS = ("boto3", "awslambdaric")
 
 BOOTSTRAP = """#!/bin/sh
 # The service's part of a managed runtime: start the runtime client.
-prefix=$_REHEARSAL_PREFIX
-unset _REHEARSAL_PREFIX
-exec $prefix {python} -S -m awslambdaric "$_HANDLER"
+exec {python} -S -m awslambdaric "$_HANDLER"
 """
 
 FIRST_LOG_LINE_SECONDS = 0.005
@@ -110,9 +108,7 @@ class _Functions:
             full: dict[str, str] = original(config, code_dir, port)
             layers = [str(self._layer(zipped) / "python") for zipped in self._layer_zips(config)]
             search = [code_dir, *layers, str(self._packages())]
-            clean = function_environment(full, config, self._region, search)
-            clean["_REHEARSAL_PREFIX"] = " ".join(self._region.function_prefix(config, clean))
-            return clean
+            return function_environment(full, config, self._region, search)
 
         return built
 

@@ -254,7 +254,7 @@ def test_a_function_imports_from_its_layer_and_sees_a_clean_environment(plane: P
     leaked = {
         name for name in answer["names"] if name.startswith(("MINISTACK", "VIRTUAL_ENV", "GATEWAY", "AUTH"))
     }
-    assert not leaked | ({"AWS_PROFILE", "HOME", "_REHEARSAL_PREFIX"} & set(answer["names"]))
+    assert not leaked | ({"AWS_PROFILE", "HOME"} & set(answer["names"]))
 
 
 def test_a_function_acts_as_its_role(plane: Plane) -> None:

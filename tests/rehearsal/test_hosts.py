@@ -485,7 +485,7 @@ def test_the_release_comes_back_with_the_server(world: World) -> None:
 
 
 def test_all_is_quick_where_everything_is_there(world: World, tmp_path: Path) -> None:
-    """Prepare, stage (of a new release), configure: 2 s on a machine at rest; a mere try of the network costs 8."""
+    """Prepare, stage (a new release), configure: 2 s on a machine at rest; a try of the network costs 8."""
     data = packaged(tmp_path, "quick")
     steps = [
         world.document("prepare", {"Application": ARABLE, "Ruby": "3.1"}),

@@ -46,8 +46,7 @@ def test_every_tier_takes_the_environment(tier: str) -> None:
 
 @pytest.mark.parametrize("tier", ORDER)
 def test_parameters_are_what_cloudformation_need_not_look_up(tier: str) -> None:
-    """It would look with the rights of PlanTier, which may not; aws-cdk's bootstrap template says the same of
-    parameters of Systems Manager."""
+    """It may look with the rights of PlanTier, which has none in EC2."""
     types = {parameter["Type"] for parameter in TEMPLATES[tier]["Parameters"].values()}
     assert types <= {"String", "Number", "CommaDelimitedList"}
 

@@ -36,8 +36,8 @@ WITHOUT_RESOURCE = {
 }
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
 GIVEN_BY_LAMBDA = {"AWS_REGION"}
-# What AWS may do in a function's name: CreateChangeSet looks up the parameters of Systems Manager that a template
-# names (aws-cdk's bootstrap template grants that to the maker of its change sets, too).
+# What AWS may do in a function's name: CreateChangeSet looks up the parameters of Systems Manager that a
+# template names (aws-cdk's bootstrap template grants that to the maker of its change sets, too).
 IN_ITS_NAME = {"PlanTier": {"ssm:GetParameters"}}
 # For a region whose databases have certificates of an authority that is not Amazon's.
 OPTIONAL = {"DATABASE_AUTHORITY"}

@@ -223,6 +223,15 @@ def test_a_choice_that_waits_defaults_to_failure(machine: str) -> None:
                 assert default["Type"] == "Fail" or "failure" in state["Assign"], name
 
 
+@each_machine
+def test_what_a_choice_assigns_harms_nobody_whichever_rule_matches(machine: str) -> None:
+    """Its own Assign is evaluated when no rule matches (states-language.net), or always (AWS's guide, "Choice
+    workflow state"). Here it is a failure in waiting, read only after a state that fails has assigned another."""
+    for _, state in states_of(definition(machine)):
+        if state["Type"] == "Choice":
+            assert set(state.get("Assign", {})) <= {"failure"}
+
+
 @each_state
 def test_tasks_try_again_with_back_off_and_jitter(machine: str, name: str, state: Json) -> None:
     if state["Type"] != "Task":

@@ -122,13 +122,16 @@ def timed(paths: host.Paths, outputs: Mapping[str, str], name: str) -> Timed:
 
 
 def own_time(watched: Watcher) -> float:
-    """Seconds that the servers' commands took: of each nested command, its slowest server."""
+    """Seconds that the servers' commands took: of each nested command its slowest server, of a roll-out the
+    activations one after another. What the load balancer needs to let go and to take back is not theirs."""
     states = boto3.client("stepfunctions")
     total = 0.0
     for arn in watched.lanes:
         output = decoded(states.describe_execution(executionArn=arn).get("output"))
         results: list[dict[str, Any]] = output.get("results", []) if "commandId" in output else []
         total += max((float(result["seconds"]) for result in results), default=0.0)
+        waves: list[dict[str, Any]] = output.get("servers", []) if arn != watched.root else []
+        total += sum(float(server["seconds"]["activate"]) for server in waves)
     return total
 
 

@@ -226,7 +226,7 @@ def test_a_choice_that_waits_defaults_to_failure(machine: str) -> None:
 @each_machine
 def test_what_a_choice_assigns_harms_nobody_whichever_rule_matches(machine: str) -> None:
     """Its own Assign is evaluated when no rule matches (states-language.net), or always (AWS's guide, "Choice
-    workflow state"). Here it is a failure in waiting, read only after a state that fails has assigned another."""
+    workflow state"). Here it is a failure in waiting: one that happens assigns another before it is read."""
     for _, state in states_of(definition(machine)):
         if state["Type"] == "Choice":
             assert set(state.get("Assign", {})) <= {"failure"}

@@ -40,6 +40,9 @@ PACKAGES = (
 READY_SECONDS = 60  # the control plane takes 2 s, the data plane opens in under 1 s; the rest is a slow disk
 DOWN_SECONDS = 25  # servers shut down in parallel within 10 s; after this the namespaces are killed
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a program that a person has started."""
+
 SERVER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What root's PATH is on Debian; nothing of this machine's environment goes to a server."""
 
@@ -293,12 +296,13 @@ def region(paths: Paths, log: Log, ports: Ports = Ports()) -> Iterator[None]:
 
 @contextmanager
 def deaf() -> Iterator[None]:
-    """Going down is not to be interrupted half-way by a second Ctrl-C."""
-    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Going down is not to be interrupted half-way, by a second Ctrl-C for example."""
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def environment(paths: Paths) -> dict[str, str]:
@@ -383,13 +387,14 @@ def process_name(pid: int) -> str:
 
 
 def terminate_like_interrupt() -> None:
-    """SIGTERM and SIGHUP end this process as Ctrl-C does: through every `finally`."""
+    """SIGTERM and SIGHUP end this process as Ctrl-C does, through every `finally`, unless they are ignored."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
+    for number in ENDINGS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, interrupt)
 
 
 def say(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -73,6 +74,14 @@ def test_a_region_that_ignores_the_request_is_killed() -> None:
     assert said == ["the region did not go down in order: killing it"]
     assert time.monotonic() - began < 5
     process.wait()
+
+
+def test_going_down_is_not_interrupted_and_afterwards_all_is_as_before() -> None:
+    with host.deaf():
+        for number in host.ENDINGS:
+            os.kill(os.getpid(), number)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_taken_port_is_named() -> None:

@@ -387,7 +387,7 @@ def process_name(pid: int) -> str:
 
 
 def terminate_like_interrupt() -> None:
-    """SIGTERM and SIGHUP end this process as Ctrl-C does, through every `finally`, unless they are ignored."""
+    """SIGTERM and SIGHUP end this process as Ctrl-C does, through every `finally`; ignored ones stay so."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

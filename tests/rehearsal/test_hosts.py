@@ -522,6 +522,6 @@ def test_nothing_of_the_world_outlives_it(tmp_path: Path) -> None:
         assert time.monotonic() < deadline, "a process of the world outlives it"
         time.sleep(0.1)
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
-    # The kernel keeps the empty control groups of a killed region; the next start in its folder would do this.
+    # The kernel keeps a killed region's empty control groups; the next start in its folder would do this.
     cgroups.sweep(tmp_path / "run")
     assert not [folder for root in cgroups.roots() for folder in root.glob(cgroups.family(tmp_path / "run"))]

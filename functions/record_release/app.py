@@ -9,7 +9,8 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{request, ending, execution, outputs, servers, failure} → the receipt; raises EnvironmentLocked."""
+    """{lock, request, ending, execution, outputs, servers, failure} → the receipt; raises
+    EnvironmentLocked."""
     return receipt.record(
         event["request"],
         event["ending"],

@@ -219,6 +219,14 @@ def test_servers_are_told_names_and_addresses_and_no_secret() -> None:
     }
 
 
+def test_the_fence_of_the_lock_travels_with_the_release() -> None:
+    functions = fleet(AcquireLock=always({"fence": 7}))
+    release(functions)
+
+    given = [payload["lock"] for payload in functions.payloads("RecordRelease")]
+    assert given == [{"environment": "arable", "fence": 7}]
+
+
 def test_without_a_migration_none_is_run() -> None:
     functions = fleet(ValidateInput=always(request(migrate=False)))
     execution = release(functions)

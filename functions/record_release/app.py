@@ -10,8 +10,9 @@ from slipway.task import Answer, Event, task
 @task
 def handler(event: Event, context: Any) -> Answer:
     """{lock, request, ending, execution, outputs, servers, failure} → the receipt; raises
-    EnvironmentLocked."""
+    LockLost."""
     return receipt.record(
+        event["lock"],
         event["request"],
         event["ending"],
         event["execution"],

@@ -3,6 +3,7 @@
 SlipwayError
 ├── InvalidInput        → release fails clean before anything was changed; the problems are listed
 ├── EnvironmentLocked   → release fails clean without a lock to free
+├── LockLost            → release ends without touching anything more; nobody tries again
 ├── DestructiveChange   → deploy_tier fails; the user takes the change back or adds to `allow` what is listed
 ├── TierFailed          → deploy_tier fails; with `needsAPerson` in its details the release ends FailedDirty
 ├── CertificateRefused  → deploy_tier fails
@@ -38,7 +39,13 @@ class InvalidInput(SlipwayError):
 
 
 class EnvironmentLocked(SlipwayError):
-    """Another execution that still runs holds the environment. `holder`: its ARN."""
+    """Another execution that still runs holds the environment. `holder`: its ARN; `since`; `state`: where it
+    is."""
+
+
+class LockLost(SlipwayError):
+    """Another execution has taken the environment over; whoever is told so must change nothing more.
+    `holder`: its ARN, or empty if nobody holds the lock."""
 
 
 class DestructiveChange(SlipwayError):

@@ -11,7 +11,7 @@ from typing import Any
 
 from slipway import commands, history, lock, records
 from slipway.aws import s3, states
-from slipway.errors import EnvironmentLocked
+from slipway.errors import LockLost
 
 # us-east-1, eu-central-1 and most others; some regions cost up to half more.
 USD_PER_TRANSITION = 0.025 / 1000
@@ -28,6 +28,7 @@ Json = Mapping[str, Any]
 
 
 def record(
+    held: Json | None,
     request: Json,
     ending: str,
     execution: Json,
@@ -39,10 +40,12 @@ def record(
 ) -> dict[str, Any]:
     """Writes what is remembered of the release, and answers its receipt.
 
-    Raises EnvironmentLocked if the lock has been lost to another execution before a success could be
-    recorded.
+    `held`: the lock {"environment", "fence"}. Raises LockLost if it has been lost before a success could be
+    recorded; a failure is a part of the history whoever holds it.
     """
     environment, release = request["environment"], request["release"]
+    if ending == "Succeeded":
+        lock.assure(held)
     before = records.current(environment["name"])
     now = datetime.now(UTC)
     told = {
@@ -53,7 +56,7 @@ def record(
     }
     records.register(environment)
     if ending == "Succeeded":
-        _set_current(environment, release, execution["arn"])
+        _set_current(environment, release, held)
     short = {name: value for name, value in told.items() if name != "states"}
     records.add_history(environment["name"], execution["startedAt"], release["id"], execution["name"], short)
     s3.put(bucket, _key(environment, execution), json.dumps(told, indent=2).encode(), "application/json")
@@ -158,11 +161,11 @@ def _key(environment: Json, execution: Json) -> str:
     return f"receipts/{environment['name']}/{execution['name']}.json"
 
 
-def _set_current(environment: Json, release: Json, execution: str) -> None:
-    fence = lock.fence_of(environment["name"], execution)
-    if fence is None or not records.set_current(environment, release, fence):
-        raise EnvironmentLocked(
-            "the lock of the environment was lost to another execution before the release could be recorded",
+def _set_current(environment: Json, release: Json, held: Json | None) -> None:
+    """The fence is looked at once more by the write itself."""
+    if held is None or not records.set_current(environment, release, int(held["fence"])):
+        raise LockLost(
+            "a later holder of the lock has recorded its release already",
             f"environment {environment['name']}",
             "see which release the other execution leaves behind",
         )

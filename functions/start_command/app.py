@@ -3,14 +3,15 @@
 import os
 from typing import Any
 
-from slipway import commands
+from slipway import commands, lock
 from slipway.task import Answer, Event, task
 
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{environment, step, servers, parameters, timeoutSeconds} → {commandId, status, results}; raises
+    """{lock, environment, step, servers, parameters, timeoutSeconds} → {commandId, status, results}; raises
     CommandFailed."""
+    lock.assure(event["lock"])
     return commands.start(
         event["environment"],
         event["step"],

@@ -76,6 +76,7 @@ def test_reading_finds_a_call_through_other_modules() -> None:
         ("dynamodb", "get_item"),
         ("dynamodb", "put_item"),
         ("stepfunctions", "describe_execution"),
+        ("stepfunctions", "get_execution_history"),
     } == found
 
 

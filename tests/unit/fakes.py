@@ -61,3 +61,21 @@ class Paging:
 
     def get_paginator(self, operation: str) -> Pages:
         return Pages(getattr(self, operation))
+
+
+class Held:
+    """A table in which the environment is locked under a fence."""
+
+    def __init__(self, fence: int = 1, holder: str = "arn:holder") -> None:
+        self.item = {
+            "fence": {"N": str(fence)},
+            "holder": {"S": holder},
+            "since": {"S": "2026-11-22T10:00:00Z"},
+        }
+
+    def get_item(self, **_: Any) -> dict[str, Any]:
+        return {"Item": self.item}
+
+
+LOCK = {"environment": "arable", "fence": 1}
+"""What a task is told of the lock that `Held` has."""

@@ -13,7 +13,7 @@ from check_command.app import handler as check_command
 from slipway import commands
 from slipway.errors import CommandFailed
 from start_command.app import handler as start_command
-from tests.unit.fakes import Paging, install, patience
+from tests.unit.fakes import LOCK, Held, Paging, install, patience
 from tests.unit.golden import Case, cases
 
 
@@ -74,9 +74,10 @@ SUCCEEDED = {
 
 def test_start(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Ssm([SUCCEEDED])
-    install(monkeypatch, ssm=fake)
+    install(monkeypatch, ssm=fake, dynamodb=Held())
     answer = start_command(
         {
+            "lock": LOCK,
             "environment": "arable",
             "step": "stage",
             "servers": ["i-1"],

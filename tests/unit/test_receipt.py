@@ -15,7 +15,7 @@ from acquire_lock.app import handler as acquire
 from record_release.app import handler as record_release
 from slipway import history, receipt, records, schema, validation
 from slipway.aws import states
-from slipway.errors import EnvironmentLocked
+from slipway.errors import LockLost
 from tests.unit.conftest import BUCKET, TABLE
 from tests.unit.fakes import install
 
@@ -180,6 +180,7 @@ def record(environment: dict[str, Any], ending: str = "Succeeded", number: str =
     release = {**BEFORE, "id": number}
     return record_release(
         {
+            "lock": {"environment": "arable", "fence": 1},
             "request": {"environment": environment, "release": release, "previous": {"id": "1"}},
             "ending": ending,
             "execution": {"arn": EXECUTION, "name": "run-1", "startedAt": "2026-11-22T10:00:00.000Z"},
@@ -192,7 +193,7 @@ def record(environment: dict[str, Any], ending: str = "Succeeded", number: str =
 
 
 def lock(environment: dict[str, Any]) -> None:
-    acquire({"environment": environment["name"], "execution": EXECUTION, "release": "2"}, None)
+    acquire({"request": {"environment": environment, "release": {"id": "2"}}, "execution": EXECUTION}, None)
 
 
 def sort_keys() -> Sequence[str]:
@@ -231,7 +232,7 @@ def test_a_failure_is_history_but_not_current(ending: str, environment: dict[str
 
 @pytest.mark.usefixtures("region")
 def test_a_success_without_the_lock_is_none(environment: dict[str, Any]) -> None:
-    with pytest.raises(EnvironmentLocked):
+    with pytest.raises(LockLost):
         record(environment)
     assert records.current("arable") is None
 

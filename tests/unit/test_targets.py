@@ -11,7 +11,8 @@ from check_targets.app import handler as check_targets
 from drain_servers.app import handler as drain_servers
 from restore_servers.app import handler as restore_servers
 from slipway import targets
-from tests.unit.fakes import install, patience
+from slipway.errors import LockLost
+from tests.unit.fakes import LOCK, Held, install, patience
 
 
 class LoadBalancer:
@@ -118,9 +119,21 @@ def test_no_servers_are_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_handlers_pass_their_payload_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, LoadBalancer())
-    of = {"targetGroupArn": "g", "servers": ["i-1"]}
+    install(monkeypatch, elbv2=LoadBalancer(), dynamodb=Held())
+    of = {"lock": LOCK, "targetGroupArn": "g", "servers": ["i-1"]}
     assert drain_servers({**of, "drainSeconds": 30}, None) == {"status": "drained"}
     assert check_drained(of, None) == {"status": "drained"}
     assert restore_servers(of, None)["status"] == "healthy"
     assert check_targets(of, None)["status"] == "healthy"
+
+
+@pytest.mark.parametrize("held", [Held(fence=2), Held(holder="")])
+def test_who_has_lost_the_lock_moves_no_server(monkeypatch: pytest.MonkeyPatch, held: Held) -> None:
+    balancer = LoadBalancer()
+    install(monkeypatch, elbv2=balancer, dynamodb=held)
+    of = {"lock": LOCK, "targetGroupArn": "g", "servers": ["i-1"]}
+    for handler, more in ((drain_servers, {"drainSeconds": 30}), (restore_servers, {})):
+        with pytest.raises(LockLost):
+            handler({**of, **more}, None)
+    assert balancer.states == {"i-1": ["healthy"], "i-2": ["healthy"]}
+    assert balancer.changes == []

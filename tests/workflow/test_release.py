@@ -515,6 +515,7 @@ def test_a_command_that_never_ends_fails_at_its_deadline() -> None:
     with Engine(functions, as_on_aws=False, seconds={"DeliverySeconds": "0.2"}).running() as engine:
         execution = engine.run(
             {
+                "lock": {"environment": "arable", "fence": 1},
                 "environment": "arable",
                 "step": "stage",
                 "servers": ["i-1"],
@@ -698,6 +699,7 @@ def test_whatever_breaks_in_a_wave_its_servers_are_put_back(function: str) -> No
 
 
 ROLL_OUT = {
+    "lock": {"environment": "arable", "fence": 1},
     "environment": "arable",
     "application": "arable",
     "release": "r2",

@@ -9,6 +9,7 @@ SlipwayError
 ├── CertificateRefused  → deploy_tier fails
 ├── DatabaseRefused     → release fails clean
 ├── CommandFailed       → run_command or roll_out fails; with servers changed, the release rolls back
+├── CapacityMissing     → roll_out fails before it takes the servers out; the release rolls back
 ├── VerificationFailed  → the release rolls back
 ├── DeadlinePassed      → raised by the state machines alone, when a wait has taken too long
 ├── TransientAwsError   → every state retries it: AWS throttled, was out of order, or was not reached
@@ -70,8 +71,13 @@ class CommandFailed(SlipwayError):
     (all that failed)."""
 
 
+class CapacityMissing(SlipwayError):
+    """Taking these servers out of the load balancer would leave nobody to serve. `targets`: the others."""
+
+
 class VerificationFailed(SlipwayError):
-    """A server reports another release than the one that was rolled out; waiting would not change it."""
+    """A server reports another release than the one that was rolled out, or what was rolled out does not
+    serve well (an alarm, errors, an unhealthy target); waiting would not change it."""
 
 
 class DeadlinePassed(SlipwayError):

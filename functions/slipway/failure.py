@@ -146,6 +146,11 @@ def _serving(
         return f"Release {previous} serves as before."
     if rollback and rollback.get("status") == "succeeded":
         return f"Release {previous} was put back and serves."
+    if rollback is None and (request.get("rollout") or {}).get("onFailure") == "stop":
+        return (
+            f"rollout.onFailure is stop: servers of the waves begun may have {request['release']['id']}, "
+            f"all others serve {previous}; to go back, release {previous} again."
+        )
     return (
         f"Release {previous} could not be put back everywhere: it and {request['release']['id']} may be "
         "mixed; the step report tells each server's release."

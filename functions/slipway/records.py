@@ -4,6 +4,7 @@ pk                  sk                               what
 ENVIRONMENT#<name>  LOCK                             see slipway.lock
 ENVIRONMENT#<name>  CURRENT                          document {environment, release} of the last success;
 fence ENVIRONMENT#<name>  RELEASE#<started at>#<id>#<execution>   document: the receipt without its states
+ENVIRONMENT#<name>  SCALING                          group, and its processes that are suspended by us
 ENVIRONMENTS        <name>                           cidr, so that no two environments overlap
 """
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slipway import artifact, records, request, schema
+from slipway import artifact, records, request, schema, waves
 from slipway.errors import InvalidInput
 from slipway.schema import Problem
 
@@ -38,6 +38,7 @@ def validate(given: Any, bucket: str) -> dict[str, Any]:
     _refuse(
         [
             *request.problems(completed["environment"], records.cidrs()),
+            *waves.problems(completed["environment"], completed["rollout"]),
             *artifact.problems(completed["release"], bucket),
         ]
     )

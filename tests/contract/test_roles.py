@@ -28,8 +28,11 @@ each_function = pytest.mark.parametrize("function", sorted(functions()))
 # Actions for which AWS knows no resource that could be named (Service Authorization Reference).
 WITHOUT_RESOURCE = {
     "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribeAutoScalingInstances",
     "autoscaling:DescribeScalingActivities",
+    "cloudwatch:GetMetricData",
     "elasticloadbalancing:DescribeTargetGroupAttributes",
+    "elasticloadbalancing:DescribeTargetGroups",
     "elasticloadbalancing:DescribeTargetHealth",
     "ssm:DescribeInstanceInformation",
     "ssm:ListCommandInvocations",

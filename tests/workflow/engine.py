@@ -37,6 +37,7 @@ SHORT = {
     "DrainGraceSeconds": "0.3",
     "ActivateSeconds": "0.3",
     "HealthySeconds": "0.3",
+    "BakeGraceSeconds": "0.3",
     "VerifySeconds": "0.3",
 }
 
@@ -84,6 +85,15 @@ class Execution:
     def of(self, machine: str) -> list[str]:
         """The states of one execution, in order: `of("Release")`, `of("RunCommand/prepare")`."""
         return [state.split(".", 1)[1] for state in self.path if state.split(".", 1)[0] == machine]
+
+    def machines(self) -> list[str]:
+        """Every execution that took part, as `of` takes it."""
+        return list(dict.fromkeys(state.split(".", 1)[0] for state in self.path))
+
+    def kinds_of(self, machine: str) -> list[str]:
+        """The types of the states of one execution, in order."""
+        kinds = {name: state["Type"] for name, state in states_of(definition(machine.partition("/")[0]))}
+        return [kinds[name] for name in self.of(machine)]
 
 
 def definition(machine: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from plan_roll_back.app import handler as plan_roll_back
+from slipway import waves
 from tests.workflow.engine import PREFIX, Answer, Functions, TaskError
 
 SERVERS = ("i-1", "i-2")
@@ -38,12 +40,23 @@ ENVIRONMENT = {
 }
 
 
-def request(*, previous: str | None = "r1", migrate: bool = True) -> dict[str, Any]:
+ROLLOUT = {
+    "strategy": "drain",
+    "canary": 1,
+    "batch": "25%",
+    "bakeSeconds": 0,
+    "drainSeconds": 1,
+    "alarms": [],
+    "onFailure": "rollback",
+}
+
+
+def request(*, previous: str | None = "r1", migrate: bool = True, **rollout: Any) -> dict[str, Any]:
     """A completed request, as ValidateInput answers it."""
     return {
         "environment": ENVIRONMENT,
         "release": {**RELEASE, "migrate": migrate},
-        "rollout": {"strategy": "drain", "drainSeconds": 1},
+        "rollout": {**ROLLOUT, **rollout},
         "allow": ["Bucket"],
         "previous": {"id": previous} if previous else None,
     }
@@ -60,15 +73,17 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "CheckCertificate": always({"status": "issued", "missing": [], "detail": ""}),
         "CheckDatabase": always({"status": "ready", "detail": "available"}),
         "CreateDatabase": always({"database": "arable", "username": "arable", "created": False}),
-        "CheckServers": always(
-            {"status": "ready", "servers": [online(server) for server in servers], "detail": ""}
-        ),
+        "CheckServers": ready(*servers),
+        "SuspendScaling": always({"processes": ["Launch"]}),
+        "ResumeScaling": always({"processes": ["Launch"]}),
         "StartCommand": succeeded,
         "CheckCommand": succeeded,
         "DrainServers": always({"status": "drained"}),
         "CheckDrained": always({"status": "drained"}),
         "RestoreServers": always({"status": "healthy", "targets": []}),
         "CheckTargets": always({"status": "healthy", "targets": []}),
+        "CheckBake": always({"status": "baked"}),
+        "PlanRollBack": lambda payload: plan_roll_back(payload, None),
         "VerifyRelease": always(
             {"status": "verified", "detail": "", "url": "https://arable.example", "targets": []}
         ),
@@ -112,6 +127,17 @@ def then(*answers: Answer) -> Answer:
 
 def when(condition: Callable[[dict[str, Any]], bool], answer: Answer, otherwise: Answer) -> Answer:
     return lambda payload: (answer if condition(payload) else otherwise)(payload)
+
+
+def ready(*servers: str) -> Answer:
+    """Of CheckServers: all of these are in service; waves are cut as the real one cuts them."""
+    found = [online(server) for server in servers]
+    return lambda payload: {
+        "status": "ready",
+        "servers": found,
+        "waves": waves.cut(found, payload["rollout"]),
+        "detail": "",
+    }
 
 
 def online(server: str) -> dict[str, str]:

@@ -92,8 +92,16 @@ def test_a_tier_that_fails_is_explained_recorded_and_gone_on_from(region: Contro
     assert (explanation["error"], explanation["phase"]) == ("TierFailed", "foundations")
     assert "slipway-empty-web" in explanation["where"]
     assert "Group" in explanation["what"]
-    assert region.path(first)[-6:] == [
-        *("Begun?", "RecordFailure", "FreeLock", "NotifyFailure", "Clean?", "FailedClean"),
+    assert region.path(first)[-7:] == [
+        *(
+            "Begun?",
+            "ResumeAfterFailure",
+            "RecordFailure",
+            "FreeLock",
+            "NotifyFailure",
+            "Clean?",
+            "FailedClean",
+        ),
     ]
     assert region.receipt("empty", "empty-1")["ending"] == "FailedClean"
     assert "holder" not in region.item("empty", "LOCK")

@@ -9,8 +9,8 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{lock, request, ending, execution, outputs, servers, failure} → the receipt; raises
-    LockLost."""
+    """{lock, migrations, request, ending, execution, outputs, servers, failure} → the receipt;
+    raises LockLost."""
     return receipt.record(
         event["lock"],
         event["request"],
@@ -21,4 +21,5 @@ def handler(event: Event, context: Any) -> Answer:
         event["failure"],
         os.environ["ARTIFACT_BUCKET"],
         os.environ["COMMAND_LOG_GROUP"],
+        event["migrations"],
     )

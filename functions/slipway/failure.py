@@ -43,7 +43,12 @@ class Named:
 
 
 def explain(
-    request: Mapping[str, Any] | None, error: str, cause: str, phase: str, rollback: Mapping[str, Any] | None
+    request: Mapping[str, Any] | None,
+    error: str,
+    cause: str,
+    phase: str,
+    rollback: Mapping[str, Any] | None,
+    restore_point: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """{"ending", "error", "what", "where", "next", "phase", "details", "rollback"}."""
     named = unwrap(error, cause)
@@ -55,7 +60,14 @@ def explain(
         "what": named.what,
         "where": named.where or phase,
         "next": " ".join(
-            filter(None, [situation(request, phase, rollback, end), named.next or _advice(named.error)])
+            filter(
+                None,
+                [
+                    situation(request, phase, rollback, end),
+                    _restorable(phase, restore_point),
+                    named.next or _advice(named.error),
+                ],
+            )
         ),
         "phase": phase,
         "details": dict(named.details or {}),
@@ -135,6 +147,13 @@ def situation(
     if phase in TOUCHES_SERVERS | {"migrate"} and request["release"]["migrate"]:
         said += " Migrations are not undone: see that the schema fits."
     return said + (" A person is needed." if end == DIRTY else "")
+
+
+def _restorable(phase: str, restore_point: Mapping[str, Any] | None) -> str:
+    """Where the database as it was before the migrations can be had."""
+    if phase not in TOUCHES_SERVERS | {"migrate"} or (restore_point or {}).get("status") != "available":
+        return ""
+    return f"The database as it was before is in the snapshot {(restore_point or {})['snapshot']}."
 
 
 def _serving(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway import commands, history, lock, records
+from slipway import commands, history, lock, records, restore_point
 from slipway.aws import s3, states
 from slipway.errors import LockLost
 
@@ -37,6 +37,7 @@ def record(
     failure: Json | None,
     bucket: str,
     log_group: str,
+    migrations: Json,
 ) -> dict[str, Any]:
     """Writes what is remembered of the release, and answers its receipt.
 
@@ -50,6 +51,7 @@ def record(
     now = datetime.now(UTC)
     told = {
         **facts(request, ending, execution, servers, failure, now),
+        **migrated(release, migrations, log_group),
         "links": links(execution, outputs, bucket, log_group, _key(environment, execution)),
         "undo": undo(execution["arn"], before, environment) if ending == "Succeeded" else None,
         **course(execution["arn"], now),
@@ -81,6 +83,25 @@ def facts(
         "recordedAt": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "seconds": round((now - started).total_seconds(), 3),
         "servers": [dict(server) for server in servers],
+    }
+
+
+def migrated(release: Json, migrations: Json, log_group: str) -> dict[str, Any]:
+    """{"migrations": {"pending", "ran", "seconds", "log"}, "restorePoint": {"snapshot", "why"}}.
+
+    `migrations`: {"found", "restorePoint", "ran"}, each None if the release did not come so far. Of a
+    migration that failed, `ran` is not known here: see the failure, and the database.
+    """
+    found, ran = migrations["found"], migrations["ran"]
+    log = commands.log_link(log_group, ran["command"], ran["server"]) if ran else None
+    return {
+        "migrations": {
+            "pending": found["pending"] if found else None,
+            "ran": ran["migrations"] if ran else [],
+            "seconds": ran["seconds"] if ran else None,
+            "log": log,
+        },
+        "restorePoint": restore_point.told(release, found, migrations["restorePoint"]),
     }
 
 

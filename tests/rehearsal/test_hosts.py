@@ -183,6 +183,7 @@ def test_steps_out_of_order_say_what_is_missing(world: World, tmp_path: Path) ->
     bad(stage(world, "r1", packaged(tmp_path, "r1")), "not prepared")
     bad(world.document("configure", settings()), "not prepared")
     bad(run(world, "migrate", "r1"), "not staged")
+    bad(run(world, "pending", "r1"), "not staged")
     bad(run(world, "activate", "r1"), "not staged")
     good(run(world, "report"), release=None, current=None, staged=[])
 
@@ -357,8 +358,10 @@ def test_a_first_release_that_fails_leaves_none(world: World, tmp_path: Path) ->
 
 def test_migrate_twice(world: World) -> None:
     versions = ["20261101090000", "20261101090001"]
+    good(run(world, "pending", "r1"), changed=False, pending=versions, number=2, empty=True)
     good(run(world, "migrate", "r1"), changed=True, before="", after=versions[-1], migrations=versions)
     good(run(world, "migrate", "r1"), changed=False, before=versions[-1], after=versions[-1], migrations=[])
+    good(run(world, "pending", "r1"), changed=False, pending=[], number=0, empty=False)
 
 
 def test_activate_twice(world: World) -> None:
@@ -401,6 +404,7 @@ def test_the_service_cannot_change_its_own_code(world: World) -> None:
 
 def test_a_second_release(world: World, tmp_path: Path) -> None:
     good(stage(world, "r2", packaged(tmp_path, "r2", "second")), changed=True)
+    good(run(world, "pending", "r2"), pending=["20261108080000"], number=1, empty=False, changed=False)
     good(run(world, "migrate", "r2"), migrations=["20261108080000"], changed=True)
     good(run(world, "activate", "r2"), changed=True, before="r1", release="r2")
     page = world.http("GET", "/")

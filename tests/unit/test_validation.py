@@ -46,7 +46,7 @@ def full(**changes: Any) -> dict[str, Any]:
 def test_a_first_release() -> None:
     answer = ask(full())
     assert answer["previous"] is None
-    assert answer["release"] == {**RELEASE, "migrate": True}
+    assert answer["release"] == {**RELEASE, "migrate": True, "backup": True}
     assert answer["rollout"]["drainSeconds"] == 30
     assert answer["environment"]["web"]["imageId"] == ""
 

@@ -33,6 +33,7 @@ SHORT = {
     "CertificateSeconds": "0.3",
     "DatabaseSeconds": "0.3",
     "ServersSeconds": "0.3",
+    "RestorePointSeconds": "0.3",
     "DeliverySeconds": "0.3",
     "DrainGraceSeconds": "0.3",
     "ActivateSeconds": "0.3",

@@ -29,7 +29,13 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "web": {"AutoScalingGroupName": "group", "TargetGroupArn": "arn:targets"},
     "load_balancer": {"Url": "https://arable.example"},
 }
-RELEASE = {"id": "r2", "artifact": "s3://artifacts/releases/r2.tar.gz", "sha256": "0" * 64, "migrate": True}
+RELEASE = {
+    "id": "r2",
+    "artifact": "s3://artifacts/releases/r2.tar.gz",
+    "sha256": "0" * 64,
+    "migrate": True,
+    "backup": True,
+}
 ENVIRONMENT = {
     "name": "arable",
     "application": "arable",
@@ -76,6 +82,8 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "CheckServers": ready(*servers),
         "SuspendScaling": always({"processes": ["Launch"]}),
         "ResumeScaling": always({"processes": ["Launch"]}),
+        "CreateRestorePoint": always(snapshot("available")),
+        "CheckRestorePoint": always(snapshot("available")),
         "StartCommand": succeeded,
         "CheckCommand": succeeded,
         "DrainServers": always({"status": "drained"}),
@@ -175,13 +183,35 @@ def in_progress(_payload: dict[str, Any]) -> dict[str, Any]:
     return {"status": "in_progress", "outputs": {}, "detail": "CREATE_IN_PROGRESS"}
 
 
+RESULTS: dict[str, dict[str, Any]] = {
+    "pending": {"pending": [], "number": 0, "empty": False},
+    "migrate": {"migrations": ["20261108080000"], "seconds": 2},
+}
+
+
+def pending(*versions: str, empty: bool = False) -> Answer:
+    """StartCommand of a fleet whose database lacks these migrations."""
+
+    def answer(payload: dict[str, Any]) -> dict[str, Any]:
+        told = succeeded(payload)
+        if payload["step"] == "pending":
+            told["results"][0]["result"] |= {"pending": list(versions), "empty": empty}
+        return told
+
+    return answer
+
+
+def snapshot(status: str) -> dict[str, Any]:
+    return {"status": status, "snapshot": None if status == "busy" else "before-r2", "detail": status}
+
+
 def succeeded(payload: dict[str, Any]) -> dict[str, Any]:
     results = [
         {
             "server": server,
             "status": "Success",
             "seconds": 1.5,
-            "result": {"step": payload["step"], "ok": True},
+            "result": {"step": payload["step"], "ok": True, **RESULTS.get(payload["step"], {})},
         }
         for server in payload["servers"]
     ]

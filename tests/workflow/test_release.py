@@ -19,11 +19,13 @@ from tests.workflow.fleet import (
     fails,
     fleet,
     in_progress,
+    pending,
     plan,
     planned,
     ready,
     request,
     running,
+    snapshot,
     succeeded,
     then,
     unchanged,
@@ -34,7 +36,11 @@ from tests.workflow.fleet import (
 both = pytest.mark.parametrize("as_on_aws", [False, True], ids=["error-as-emulated", "error-as-on-aws"])
 
 BEFORE_FOUNDATIONS = ["ValidateInput", "AcquireLock", "NotifyStarted", "DeployNetwork", "Foundations"]
-TO_ROLL_OUT = ["DeployLoadBalancer", "Configure", "MigrationWanted?", "Migrate", "RollOut"]
+TO_MIGRATIONS = [
+    *("DeployLoadBalancer", "Configure"),
+    *("MigrationWanted?", "CheckMigrations", "MigrationsPending?"),
+]
+TO_ROLL_OUT = [*TO_MIGRATIONS, "RollOut"]
 WAVE = ["DrainServers", "Drained?", "Activate", "Activated?", "RestoreServers", "Healthy?"]
 FAILED = [
     *("ExplainFailure", "Begun?", "ResumeAfterFailure", "RecordFailure", "FreeLock", "NotifyFailure"),
@@ -114,7 +120,7 @@ def test_a_release_with_nothing_to_wait_for_walks_exactly_these_states() -> None
     assert branch(execution, *web) == web
     for tier in ("network", "certificate", "database", "storage", "web", "load-balancer"):
         assert execution.of(f"DeployTier/{tier}") == ["PlanTier", "Planned?", "Unchanged"]
-    for step in ("prepare", "stage", "configure", "migrate", "report"):
+    for step in ("prepare", "stage", "configure", "pending", "report"):
         assert execution.of(f"RunCommand/{step}") == ["StartCommand", "Completed?", "Completed"]
     assert execution.of("RollOut/roll-out") == ["AnyWave?", *WAVE, *WAVE, "RolledOut"]
     assert events(functions) == ["release started", "succeeded"]
@@ -129,7 +135,7 @@ def test_each_step_runs_on_the_servers_that_it_is_for() -> None:
         ("prepare", both_servers),
         ("stage", both_servers),
         ("configure", both_servers),
-        ("migrate", ("i-1",)),
+        ("pending", ("i-1",)),
         ("activate", ("i-1",)),
         ("activate", ("i-2",)),
         ("report", both_servers),
@@ -160,7 +166,7 @@ def test_a_first_release_waits_for_everything_and_has_no_old_one() -> None:
     tier_checks = {tier: then(in_progress, complete) for tier in OUTPUTS}
     command_checks = {
         step: then(running, succeeded)
-        for step in ("prepare", "stage", "configure", "migrate", "activate", "report")
+        for step in ("prepare", "stage", "configure", "pending", "activate", "report")
     }
     execution = release(functions)
 
@@ -245,8 +251,68 @@ def test_without_a_migration_none_is_run() -> None:
     execution = release(functions)
 
     assert execution.status == "SUCCEEDED"
-    assert "Migrate" not in execution.of("Release")
-    assert "migrate" not in [step for step, _ in steps(functions)]
+    assert not {"CheckMigrations", "Migrate", "CreateRestorePoint"} & set(execution.of("Release"))
+    assert not {"pending", "migrate"} & {step for step, _ in steps(functions)}
+
+
+def test_pending_migrations_run_once_after_a_restore_point_and_before_any_server_changes() -> None:
+    functions = fleet(StartCommand=pending("20261108080000"))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    made = ["CreateRestorePoint", "RestorePointReady?", "Migrate", "RollOut"]
+    assert main_path(execution)[5:][: len(TO_MIGRATIONS) + 4] == [*TO_MIGRATIONS, *made]
+    assert [(step, on) for step, on in steps(functions) if step == "migrate"] == [("migrate", ("i-1",))]
+    order = [name for name, _ in functions.calls]
+    assert order.index("CreateRestorePoint") < order.index("DrainServers")
+    (recorded,) = functions.payloads("RecordRelease")
+    assert recorded["migrations"]["found"]["pending"] == ["20261108080000"]
+    assert recorded["migrations"]["restorePoint"]["snapshot"] == "before-r2"
+    assert recorded["migrations"]["ran"]["migrations"] == ["20261108080000"]
+    assert recorded["migrations"]["ran"]["command"] == "command-1"
+
+
+def test_the_restore_point_is_waited_for_and_begun_when_the_database_is_free() -> None:
+    functions = fleet(
+        StartCommand=pending("1"),
+        CreateRestorePoint=then(always(snapshot("busy")), always(snapshot("creating"))),
+        CheckRestorePoint=then(always(snapshot("creating")), always(snapshot("available"))),
+    )
+    execution = release(functions, seconds={"RestorePointSeconds": "30"})
+
+    assert execution.status == "SUCCEEDED"
+    walked = main_path(execution)
+    begin, end = walked.index("CreateRestorePoint"), walked.index("Migrate")
+    look = ["WaitForRestorePoint", "CheckRestorePoint", "RestorePointReady?"]
+    assert walked[begin:end] == [
+        *("CreateRestorePoint", "RestorePointReady?", "WaitForDatabaseBusy"),
+        *("CreateRestorePoint", "RestorePointReady?", *look, *look),
+    ]
+
+
+@pytest.mark.parametrize(("backup", "empty"), [(False, False), (True, True)])
+def test_no_restore_point_of_an_empty_database_or_when_it_is_not_wanted(backup: bool, empty: bool) -> None:
+    asked = request()
+    asked["release"] = {**asked["release"], "backup": backup}
+    functions = fleet(ValidateInput=always(asked), StartCommand=pending("1", empty=empty))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    assert "CreateRestorePoint" not in execution.of("Release")
+    assert "migrate" in [step for step, _ in steps(functions)]
+
+
+def test_a_failed_migration_names_the_restore_point_and_changes_no_server() -> None:
+    functions = fleet(
+        StartCommand=when(lambda payload: payload["step"] == "migrate", fails("CommandFailed"), pending("1")),
+        ExplainFailure=really_explained,
+    )
+    execution = release(functions)
+
+    assert execution.error == "FailedClean"
+    assert "snapshot before-r2" in execution.cause["next"]
+    assert functions.payloads("DrainServers") == []
+    assert "activate" not in [step for step, _ in steps(functions)]
 
 
 @pytest.mark.parametrize(("previous", "seconds"), [("r1", 1), (None, 0)])
@@ -418,10 +484,33 @@ BEFORE_ROLL_OUT: dict[str, tuple[dict[str, Answer], str, str]] = {
         "CommandFailed",
         "configure",
     ),
+    "a look at the migrations that fails": (
+        {
+            "StartCommand": when(
+                lambda payload: payload["step"] == "pending", fails("CommandFailed"), succeeded
+            )
+        },
+        "CommandFailed",
+        "check migrations",
+    ),
+    "a restore point that is refused": (
+        {"StartCommand": pending("1"), "CreateRestorePoint": fails("DatabaseRefused")},
+        "DatabaseRefused",
+        "restore point",
+    ),
+    "a restore point that fails": (
+        {
+            "StartCommand": pending("1"),
+            "CreateRestorePoint": always(snapshot("creating")),
+            "CheckRestorePoint": fails("DatabaseRefused"),
+        },
+        "DatabaseRefused",
+        "restore point",
+    ),
     "a migration that fails": (
         {
             "StartCommand": when(
-                lambda payload: payload["step"] == "migrate", fails("CommandFailed"), succeeded
+                lambda payload: payload["step"] == "migrate", fails("CommandFailed"), pending("1")
             )
         },
         "CommandFailed",
@@ -474,6 +563,20 @@ def test_what_a_failed_release_had_built_is_recorded() -> None:
 # --- waits that never end ----------------------------------------------------------------------------------
 
 ENDLESS: dict[str, tuple[dict[str, Answer], str, str]] = {
+    "a restore point": (
+        {
+            "StartCommand": pending("1"),
+            "CreateRestorePoint": always(snapshot("creating")),
+            "CheckRestorePoint": always(snapshot("creating")),
+        },
+        "restore point",
+        "the restore point was not complete",
+    ),
+    "a database that is never free": (
+        {"StartCommand": pending("1"), "CreateRestorePoint": always(snapshot("busy"))},
+        "restore point",
+        "busy",
+    ),
     "a stack": (
         {"PlanTier": NETWORK_ONLY, "CheckTier": in_progress},
         "network",
@@ -921,7 +1024,12 @@ def test_after_the_roll_out_the_fleet_goes_back(name: str, as_on_aws: bool) -> N
 def really_explained(payload: dict[str, Any]) -> dict[str, Any]:
     """What the shipped function says: it is pure."""
     return failure.explain(
-        payload["request"], payload["error"], payload["cause"], payload["phase"], payload["rollback"]
+        payload["request"],
+        payload["error"],
+        payload["cause"],
+        payload["phase"],
+        payload["rollback"],
+        payload["restorePoint"],
     )
 
 

@@ -41,6 +41,7 @@ def start(
     prefix: str,
     log_group: str,
     patience: Patience = DEFAULT,
+    mark: str = "",
 ) -> dict[str, Any]:
     """Sends the command, in portions that Run Command takes, and looks after it for a little; answers what
     `check` answers.
@@ -50,7 +51,7 @@ def start(
     if not servers:
         raise CommandFailed("a step needs a server to run on", f"step {step}", "see the group", step=step)
     texts = {key: as_text(value) for key, value in parameters.items()}
-    comment = f"slipway {environment} {step}"
+    comment = f"slipway {environment} {step}{mark}"
     sent = [
         _send(
             f"{prefix}-{step}",

@@ -5,6 +5,7 @@ ENVIRONMENT#<name>  LOCK                             see slipway.lock
 ENVIRONMENT#<name>  CURRENT                          document {environment, release} of the last success;
 fence ENVIRONMENT#<name>  RELEASE#<started at>#<id>#<execution>   document: the receipt without its states
 ENVIRONMENT#<name>  SCALING                          group, and its processes that are suspended by us
+ENVIRONMENT#<name>  COMMAND#<token>                  a command was going to be sent, see slipway.once
 ENVIRONMENTS        <name>                           cidr, so that no two environments overlap
 """
 
@@ -50,6 +51,12 @@ def set_current(environment: Mapping[str, Any], release: Mapping[str, Any], fenc
         "attribute_not_exists(pk) OR fence <= :fence",
         {":fence": fence},
     )
+
+
+def claim(environment: str, token: str) -> bool:
+    """Whether nobody has claimed the token before."""
+    item = {"pk": key(environment), "sk": f"COMMAND#{token}"}
+    return dynamodb.put(item, "attribute_not_exists(pk)")
 
 
 def add_history(

@@ -114,14 +114,16 @@ def test_children_are_named_after_their_parent_and_what_they_are_for() -> None:
 
 
 def test_payloads_are_what_the_functions_say_that_they_take() -> None:
-    """`{a, b} → …` in the docstring of every handler is the Payload of the states that call it."""
+    """`{a, b, c?} → …` in the docstring of every handler is the Payload of the states that call it."""
     for _, name, state in all_states():
         if function := called(state):
             piece = reach.modules()[f"{snake(function)}.app"].defined["handler"]
             assert isinstance(piece, ast.FunctionDef)
             taken = re.match(r"\{([^}]*)\}", ast.get_docstring(piece) or "")
             assert taken, function
-            assert set(re.findall(r"\w+", taken.group(1))) == set(state["Arguments"]["Payload"]), name
+            optional = set(re.findall(r"(\w+)\?", taken.group(1)))
+            given = set(state["Arguments"]["Payload"])
+            assert set(re.findall(r"\w+", taken.group(1))) - optional == given - optional, name
 
 
 def test_no_payload_is_near_the_limit() -> None:

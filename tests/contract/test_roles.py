@@ -36,6 +36,7 @@ WITHOUT_RESOURCE = {
     "elasticloadbalancing:DescribeTargetHealth",
     "ssm:DescribeInstanceInformation",
     "ssm:ListCommandInvocations",
+    "ssm:ListCommands",
 }
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-runtime
 GIVEN_BY_LAMBDA = {"AWS_REGION"}

@@ -147,10 +147,10 @@ def leader(paths: Paths) -> int | None:
     return int(pid) if since and began(int(pid)) == since else None
 
 
-def end_leader(pid: int, log: Log) -> None:
-    """Ask the region to go down in order; kill its namespaces if it does not."""
+def end_leader(pid: int, log: Log, patience: float = DOWN_SECONDS) -> None:
+    """Ask the region to go down in order; kill its namespaces if it does not within `patience` seconds."""
     since = began(pid)
-    for number, seconds in ((signal.SIGTERM, DOWN_SECONDS), (signal.SIGKILL, 10)):
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 10.0)):
         if not since or began(pid) != since:
             return
         if number == signal.SIGKILL:

@@ -149,7 +149,8 @@ def result(invocation: Mapping[str, Any]) -> dict[str, Any]:
     plugin: Mapping[str, Any] = plugins[-1] if plugins else {}
     lines = str(plugin.get("Output", "")).splitlines()
     first = parsed(lines[0]) if lines else None
-    others = [line for line in (lines[1:] if first else lines) if line.strip()]
+    # Run Command puts a line ----------ERROR------- between what went to stdout and to stderr.
+    others = [line for line in (lines[1:] if first else lines) if line.strip(" -") not in ("", "ERROR")]
     return {
         "server": invocation["InstanceId"],
         "status": invocation["Status"],

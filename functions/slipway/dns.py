@@ -1,7 +1,6 @@
 """One question to the resolver, for explanations: which name servers has this zone, is this record visible?
 
-Over TCP to the first resolver of /etc/resolv.conf; a hundred lines, where a DNS library would be two
-megabytes.
+Asked of the first resolver of /etc/resolv.conf; a hundred lines, where a DNS library would be two megabytes.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from pathlib import Path
 TYPES = {"NS": 2, "CNAME": 5}
 RECURSION_DESIRED = 0x0100
 INTERNET = 1
+TRUNCATED = 0x02  # in the third byte of an answer
+PORT = 53
 SECONDS = 5.0
 
 
@@ -22,9 +23,9 @@ def look_up(name: str, kind: str) -> list[str] | None:
     answered."""
     try:
         answer = _ask(_resolver(), question(name, TYPES[kind]))
-    except OSError:
+        return answers(answer, TYPES[kind])
+    except (OSError, IndexError, struct.error):  # nobody answers, or not in DNS
         return None
-    return answers(answer, TYPES[kind])
 
 
 def question(name: str, kind: int) -> bytes:
@@ -73,13 +74,24 @@ def _name(message: bytes, at: int) -> tuple[str, int]:
 
 
 def _ask(server: str, message: bytes) -> bytes:
-    with socket.create_connection((server, 53), SECONDS) as connection:
-        connection.sendall(struct.pack(">H", len(message)) + message)
-        (length,) = struct.unpack(">H", _read(connection, 2))
-        answer = _read(connection, length)
+    """Over UDP; over TCP if the answer does not fit."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+        connection.settimeout(SECONDS)
+        connection.connect((server, PORT))
+        connection.send(message)
+        answer = connection.recv(4096)
+    if answer[2] & TRUNCATED:
+        answer = _ask_over_tcp(server, message)
     if answer[:2] != message[:2]:
         raise OSError("the DNS answer is not to our question")
     return answer
+
+
+def _ask_over_tcp(server: str, message: bytes) -> bytes:
+    with socket.create_connection((server, PORT), SECONDS) as connection:
+        connection.sendall(struct.pack(">H", len(message)) + message)
+        (length,) = struct.unpack(">H", _read(connection, 2))
+        return _read(connection, length)
 
 
 def _read(connection: socket.socket, length: int) -> bytes:

@@ -36,4 +36,4 @@ def linger(look: Callable[[], Seen], enough: Callable[[Seen], bool], patience: P
         if enough(seen) or patience.clock() + pause > ends:
             return seen
         patience.sleep(pause)
-        pause = min(pause * 1.5, patience.longest)
+        pause = min(pause * 1.25, patience.longest)

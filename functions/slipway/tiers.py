@@ -20,8 +20,10 @@ Parameters = dict[str, str]
 # for another number (slipway.targets then sets it): the default of rollout.drainSeconds.
 DEREGISTRATION_DELAY = 30
 
-# A template's condition can only look into a list whose length it knows.
+# A template's condition can only look into a list whose length it knows. Entries that are not used say so: an
+# empty one at the end may be cut off where CloudFormation makes a list of the text.
 BASTION_CIDRS = 5
+NO_CIDR = "none"
 
 # Families of instance types with a processor by AWS have a g after the generation: t4g, m7gd, c6gn.
 GRAVITON = re.compile(r"^[a-z]+\d+g[a-z]*\.")
@@ -78,7 +80,7 @@ def parameters(tier: str, environment: Environment, outputs: Outputs, settings: 
 
 def _network(environment: Environment, outputs: Outputs, settings: Settings) -> Parameters:
     network = environment["network"]
-    bastion = (list(network["bastion"]["allowedCidrs"]) + [""] * BASTION_CIDRS)[:BASTION_CIDRS]
+    bastion = (list(network["bastion"]["allowedCidrs"]) + [NO_CIDR] * BASTION_CIDRS)[:BASTION_CIDRS]
     # Each of six subnets gets an eighth of the VPC: its address has as many bits as are left, less three.
     bits = 32 - ipaddress.IPv4Network(network["cidr"]).prefixlen - 3
     return {

@@ -56,6 +56,9 @@ AWS_ERRORS = {
     "Lambda.SdkClientException",
     "Lambda.ClientExecutionTimeoutException",
     "Lambda.TooManyRequestsException",
+    "Lambda.ResourceNotReadyException",
+    "Lambda.ResourceConflictException",
+    "Lambda.ENINotReadyException",
     "StepFunctions.ExecutionLimitExceededException",
     "StepFunctions.SdkClientException",
     "StepFunctions.AWSStepFunctionsException",
@@ -221,15 +224,35 @@ def test_a_choice_that_waits_defaults_to_failure(machine: str) -> None:
                 assert default["Type"] == "Fail" or "failure" in state["Assign"], name
 
 
+@each_machine
+def test_what_a_choice_assigns_harms_nobody_whichever_rule_matches(machine: str) -> None:
+    """Its own Assign is evaluated when no rule matches (states-language.net), or always (AWS's guide, "Choice
+    workflow state"). Here it is a failure in waiting: one that happens assigns another before it is read."""
+    for _, state in states_of(definition(machine)):
+        if state["Type"] == "Choice":
+            assert set(state.get("Assign", {})) <= {"failure"}
+
+
 @each_state
 def test_tasks_try_again_with_back_off_and_jitter(machine: str, name: str, state: Json) -> None:
     if state["Type"] != "Task":
         return
-    (retry,) = state["Retry"]
+    *further, retry = state["Retry"]
     assert list(retry) == RETRIED
+    assert bool(further) == (state["Resource"] == INVOKE and not called(state))
     assert (retry["BackoffRate"], retry["MaxDelaySeconds"], retry["JitterStrategy"]) == (2, 20, "FULL")
     assert retry["MaxAttempts"] == ATTEMPTS - 1
     assert ("TransientAwsError" in retry["ErrorEquals"]) == (state["Resource"] == INVOKE)
+
+
+def test_a_function_that_has_lost_its_network_is_waited_for() -> None:
+    """Lambda takes the interface away from a function in a VPC that is not called for long; the next call
+    fails. https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html"""
+    [state] = [state for _, _, state in all_states() if state.get("Resource") == INVOKE and not called(state)]
+    retry = state["Retry"][0]
+    assert {"Lambda.ResourceNotReadyException", "Lambda.ResourceConflictException"} <= {*retry["ErrorEquals"]}
+    assert retry["BackoffRate"] == 1
+    assert retry["IntervalSeconds"] * retry["MaxAttempts"] >= 300
 
 
 @each_state

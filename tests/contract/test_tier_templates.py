@@ -44,6 +44,24 @@ def test_every_tier_takes_the_environment(tier: str) -> None:
     assert "Environment" in TEMPLATES[tier]["Parameters"]
 
 
+@pytest.mark.parametrize("tier", ORDER)
+def test_parameters_are_what_cloudformation_need_not_look_up(tier: str) -> None:
+    """It may look with the rights of PlanTier, which has none in EC2."""
+    types = {parameter["Type"] for parameter in TEMPLATES[tier]["Parameters"].values()}
+    assert types <= {"String", "Number", "CommaDelimitedList"}
+
+
+def test_no_list_counts_on_empty_entries() -> None:
+    lists = [
+        parameter["Default"]
+        for template in TEMPLATES.values()
+        for parameter in template["Parameters"].values()
+        if parameter["Type"] == "CommaDelimitedList" and "Default" in parameter
+    ]
+    assert lists
+    assert all(all(text.split(",")) for text in lists)
+
+
 @pytest.mark.parametrize("kind", sorted(STATEFUL))
 def test_what_holds_data_outlives_its_stack(kind: str) -> None:
     found = list(resources(kind))

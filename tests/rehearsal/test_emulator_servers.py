@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from rehearsal.host import ROOT
 from tests.rehearsal.rehearsed import Rehearsed
 
-NETWORK = {"Environment": "servers", "Cidr": "10.77.0.0/16", "NatGateways": "one", "BastionCidrs": ",,,,"}
+NETWORK = {"Environment": "servers", "Cidr": "10.77.0.0/16", "NatGateways": "one"}
 FINAL = ("Success", "Failed", "TimedOut", "Cancelled")
 
 

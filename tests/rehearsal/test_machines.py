@@ -56,8 +56,16 @@ def living(run: Path) -> list[str]:
         pid
         for root in cgroups.roots()
         for file in (root / cgroups.family(run)).rglob("cgroup.procs")
-        for pid in file.read_text().split()
+        for pid in members(file)
     ]
+
+
+def members(group: Path) -> list[str]:
+    """The processes of a control group; none of one that went away while we were looking."""
+    try:
+        return group.read_text().split()
+    except OSError:
+        return []
 
 
 def answer(door: socket.socket) -> int:

@@ -172,6 +172,22 @@ def test_two_that_see_it_free_do_not_both_get_it(aws: None, monkeypatch: pytest.
     assert assured(1)
 
 
+def test_two_that_see_a_dead_holder_do_not_both_take_over(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second looked while the dead one's name was still there."""
+    prefix = "arn:aws:states:eu-central-1:123456789012:execution:m:"
+    statuses = {prefix + "dead": "FAILED", prefix + "first": "RUNNING"}
+    monkeypatch.setattr("slipway.aws.states.status", statuses.get)
+    take(prefix + "dead")
+    seen = dynamodb.get(records.key("arable"), "LOCK")
+    take(prefix + "first")
+    looks = iter([seen])
+    look = dynamodb.get
+    monkeypatch.setattr(dynamodb, "get", lambda pk, sk: next(looks, look(pk, sk)))
+    with pytest.raises(EnvironmentLocked):
+        take(prefix + "second")
+    assert lock.fence_of("arable", prefix + "first") == 2
+
+
 @pytest.mark.parametrize(
     ("holder", "status", "expected"),
     [

@@ -171,7 +171,7 @@ def test_plan_asked_again_finds_its_own(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_plan_of_a_slow_change_set_asks_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = use(monkeypatch, CloudFormation("CREATE_COMPLETE", looks=30))
+    fake = use(monkeypatch, CloudFormation("CREATE_COMPLETE", looks=40))
     assert stacks.plan(wanted(), patience())["status"] == "planning"
     assert stacks.plan(wanted(), patience())["status"] == "planning"
     assert stacks.plan(wanted(), patience())["status"] == "planned"
@@ -317,6 +317,7 @@ def stack_event(resource: str, status: str, reason: str = "", of_stack: bool = F
 
 FAILED_UPDATE = [  # the newest first, as CloudFormation answers
     stack_event(STACK, "UPDATE_ROLLBACK_COMPLETE", of_stack=True),
+    stack_event("Later", "UPDATE_FAILED", "the bucket is not there"),
     stack_event("Policy", "UPDATE_FAILED", "Resource update cancelled"),
     stack_event("Images", "UPDATE_FAILED", "Bucket name is taken"),
     stack_event("Key", "UPDATE_IN_PROGRESS"),

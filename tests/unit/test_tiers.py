@@ -65,7 +65,7 @@ def test_network(environment: dict[str, Any]) -> None:
         "Cidr": "10.20.0.0/16",
         "SubnetBits": "13",
         "NatGateways": "one",
-        "BastionCidrs": ",,,,",
+        "BastionCidrs": "none,none,none,none,none",
     }
 
 
@@ -81,7 +81,7 @@ def test_six_subnets_fit(prefix: int, environment: dict[str, Any]) -> None:
 def test_bastion(environment: dict[str, Any]) -> None:
     environment["network"]["bastion"]["allowedCidrs"] = ["203.0.113.7/32", "203.0.113.8/32"]
     given = tiers.parameters("network", environment, {}, SETTINGS)
-    assert given["BastionCidrs"] == "203.0.113.7/32,203.0.113.8/32,,,"
+    assert given["BastionCidrs"] == "203.0.113.7/32,203.0.113.8/32,none,none,none"
 
 
 def test_database(environment: dict[str, Any]) -> None:

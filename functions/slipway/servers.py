@@ -12,12 +12,15 @@ from slipway.patience import DEFAULT, Patience, linger
 
 def check(group: str, rollout: Mapping[str, Any], patience: Patience = DEFAULT) -> dict[str, Any]:
     """{"status": "ready" | "waiting", "servers": [{"id", "zone", "address"}] that are, "waves": [{"servers":
-    [ids]}] in which they get a release, "detail": what the others lack}."""
+    [ids]}] in which they get a release, "drainWaves": the same if they have to be drained, "detail": what the
+    others lack}."""
     seen = linger(lambda: _look(group), lambda seen: seen["status"] == "ready", patience)
     if seen["status"] == "waiting":
         trouble = last_failure(autoscaling.activities(group))
         seen["detail"] += f"; {trouble}" if trouble else ""
-    return {**seen, "waves": waves.cut(seen["servers"], rollout)}
+    found = seen["servers"]
+    drained = waves.cut(found, {**rollout, "strategy": "drain"})
+    return {**seen, "waves": waves.cut(found, rollout), "drainWaves": drained}
 
 
 def _look(name: str) -> dict[str, Any]:

@@ -144,6 +144,7 @@ def ready(*servers: str) -> Answer:
         "status": "ready",
         "servers": found,
         "waves": waves.cut(found, payload["rollout"]),
+        "drainWaves": waves.cut(found, {**payload["rollout"], "strategy": "drain"}),
         "detail": "",
     }
 

@@ -151,7 +151,9 @@ def test_a_first_release_waits_for_everything_and_has_no_old_one() -> None:
             always({"status": "waiting", "detail": "creating"}), always({"status": "ready", "detail": ""})
         ),
         CheckServers=then(
-            always({"status": "waiting", "servers": [], "waves": [], "detail": "0 of 1 online"}),
+            always(
+                {"status": "waiting", "servers": [], "waves": [], "drainWaves": [], "detail": "0 of 1 online"}
+            ),
             ready("i-1"),
         ),
         StartCommand=running,
@@ -593,14 +595,18 @@ ENDLESS: dict[str, tuple[dict[str, Answer], str, str]] = {
     "servers": (
         {
             "CheckServers": always(
-                {"status": "waiting", "servers": [], "waves": [], "detail": "0 of 2 online"}
+                {"status": "waiting", "servers": [], "waves": [], "drainWaves": [], "detail": "0 of 2 online"}
             )
         },
         "foundations",
         "0 of 2 online",
     ),
     "no servers": (
-        {"CheckServers": always({"status": "ready", "servers": [], "waves": [], "detail": "none"})},
+        {
+            "CheckServers": always(
+                {"status": "ready", "servers": [], "waves": [], "drainWaves": [], "detail": "none"}
+            )
+        },
         "foundations",
         "none",
     ),
@@ -830,6 +836,7 @@ ROLL_OUT = {
     "targetGroupArn": "arn:targets",
     "healthPath": "/up",
     "drainSeconds": 0,
+    "strategy": "drain",
     "bakeSeconds": 0,
     "alarms": [],
     "keepGoing": False,
@@ -897,6 +904,61 @@ def test_on_the_way_back_a_broken_server_keeps_no_other_from_going_back() -> Non
 def test_no_wave_at_all_is_said() -> None:
     execution = roll_out(fleet(), waves=[])
     assert (execution.status, execution.error) == ("FAILED", "CommandFailed")
+
+
+BESIDE = ["Activate", "Activated?", "CheckTargets", "Healthy?"]
+
+
+def test_side_by_side_nobody_leaves_the_load_balancer() -> None:
+    functions = fleet(SIX, ValidateInput=always(request(strategy="side_by_side", canary=0, batch="100%")))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.of("RollOut/roll-out") == ["AnyWave?", *BESIDE, "RolledOut"]
+    assert functions.payloads("DrainServers") == functions.payloads("RestoreServers") == []
+    (activated,) = [call for call in functions.payloads("StartCommand") if call["step"] == "activate"]
+    assert activated["servers"] == list(SIX)
+    assert activated["parameters"]["Strategy"] == "side_by_side"
+    (recorded,) = functions.payloads("RecordRelease")
+    assert {entry["strategy"] for entry in recorded["servers"]} == {"side_by_side"}
+    assert recorded["servers"][0]["seconds"].keys() == {"drain", "activate", "healthy"}
+
+
+def test_side_by_side_goes_wave_by_wave_and_back() -> None:
+    functions = fleet(
+        ValidateInput=always(request(strategy="side_by_side", bakeSeconds=1)),
+        CheckBake=when(
+            lambda payload: "i-2" in payload["servers"],
+            fails("VerificationFailed"),
+            always({"status": "baked"}),
+        ),
+    )
+    execution = release(functions)
+
+    assert execution.error == "FailedClean"
+    bake = ["CheckBake", "Baked?"]
+    assert execution.of("RollOut/roll-out") == [
+        *("AnyWave?", *BESIDE, *bake, *BESIDE, "CheckBake", "GoOn?", "NotRolledOut"),
+    ]
+    assert execution.of("RollOut/roll-back") == ["AnyWave?", *BESIDE, *BESIDE, "RolledOut"]
+
+
+def test_where_the_memory_does_not_do_for_two_the_servers_are_drained() -> None:
+    def staged(payload: dict[str, Any]) -> dict[str, Any]:
+        answer = succeeded(payload)
+        for result in answer["results"]:
+            result["result"]["sideBySide"] = result["server"] != "i-3"
+        return answer
+
+    functions = fleet(
+        SIX,
+        ValidateInput=always(request(strategy="side_by_side", canary=0, batch="100%")),
+        StartCommand=when(lambda payload: payload["step"] == "stage", staged, succeeded),
+    )
+    assert release(functions).status == "SUCCEEDED"
+    assert [len(payload["servers"]) for payload in functions.payloads("DrainServers")] == [5, 1]
+    (recorded,) = functions.payloads("RecordRelease")
+    assert {entry["strategy"] for entry in recorded["servers"]} == {"drain"}
 
 
 SIX = tuple(f"i-{number}" for number in range(6))

@@ -246,3 +246,19 @@ def _seconds(plugin: Mapping[str, Any]) -> float | None:
     if not began or not ended:
         return None
     return round(float((ended - began).total_seconds()), 3)
+
+
+def check_quiet(environment: str, patience: Patience = DEFAULT) -> dict[str, Any]:
+    """{"status": "quiet" | "running", "detail": which}: whether any step still runs in the environment."""
+    found = linger(lambda: of_environment(environment, ssm.running()), lambda seen: not seen, patience)
+    return {"status": "running" if found else "quiet", "detail": ", ".join(found)}
+
+
+def of_environment(environment: str, listed: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`step (command)` of the commands that were started for the environment."""
+    mark = f"slipway {environment} "
+    return [
+        f"{command['Comment'].removeprefix(mark)} ({command['CommandId']})"
+        for command in listed
+        if command.get("Comment", "").startswith(mark)
+    ]

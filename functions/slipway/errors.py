@@ -3,6 +3,7 @@
 SlipwayError
 ├── InvalidInput        → release fails clean before anything was changed; the problems are listed
 ├── EnvironmentLocked   → release fails clean without a lock to free
+├── HolderEnded         → release cleans up after the execution that held the lock, then takes it
 ├── LockLost            → release ends without touching anything more; nobody tries again
 ├── DestructiveChange   → deploy_tier fails; the user takes the change back or adds to `allow` what is listed
 ├── TierFailed          → deploy_tier fails; with `needsAPerson` in its details the release ends FailedDirty
@@ -42,6 +43,11 @@ class InvalidInput(SlipwayError):
 class EnvironmentLocked(SlipwayError):
     """Another execution that still runs holds the environment. `holder`: its ARN; `since`; `state`: where it
     is."""
+
+
+class HolderEnded(SlipwayError):
+    """The execution that holds the environment has ended without freeing it: what it left has to be put
+    right first. `holder`: its ARN."""
 
 
 class LockLost(SlipwayError):

@@ -121,9 +121,11 @@ def ending(named: Named, phase: str, rollback: Mapping[str, Any] | None, has_pre
     """FailedClean: what served before serves still, or nothing did. FailedDirty: a person is needed."""
     if (named.details or {}).get("needsAPerson"):
         return DIRTY
-    if phase not in TOUCHES_SERVERS or not has_previous:
+    if not has_previous:
         return CLEAN
-    return CLEAN if rollback and rollback.get("status") == "succeeded" else DIRTY
+    if rollback:
+        return CLEAN if rollback.get("status") == "succeeded" else DIRTY
+    return DIRTY if phase in TOUCHES_SERVERS else CLEAN
 
 
 def rolled_back(rollback: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -161,10 +163,12 @@ def _serving(
 ) -> str:
     if previous is None:
         return "No release serves yet; what was built is kept, and the next execution goes on from there."
-    if phase not in TOUCHES_SERVERS:
-        return f"Release {previous} serves as before."
     if rollback and rollback.get("status") == "succeeded":
         return f"Release {previous} was put back and serves."
+    if phase not in TOUCHES_SERVERS:
+        if rollback:
+            return f"No server was given another release than {previous}, but not all of them serve it."
+        return f"Release {previous} serves as before."
     if rollback is None and (request.get("rollout") or {}).get("onFailure") == "stop":
         return (
             f"rollout.onFailure is stop: servers of the waves begun may have {request['release']['id']}, "

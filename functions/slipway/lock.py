@@ -15,19 +15,23 @@ from typing import Any
 
 from slipway import records
 from slipway.aws import dynamodb, states
-from slipway.errors import EnvironmentLocked, LockLost
+from slipway.errors import EnvironmentLocked, HolderEnded, LockLost
 
 ATTEMPTS = 5  # how often somebody else may be quicker before we call it locked
 
 ALIVE = frozenset({"RUNNING", "PENDING_REDRIVE"})
+# An execution that ended so may have left servers out of the load balancer, or on two releases. (Of one that
+# AWS has forgotten, after 90 days, nothing can be read any more: its lock is simply taken.)
+INTERRUPTED = frozenset({"FAILED", "TIMED_OUT", "ABORTED"})
+
 Json = Mapping[str, Any]
 
 
 def acquire(request: Json, execution: str) -> dict[str, Any]:
-    """{"fence": n}; raises EnvironmentLocked. Asking again for the same execution changes
+    """{"fence": n}; raises EnvironmentLocked or HolderEnded. Asking again for the same execution changes
     nothing."""
     environment = request["environment"]["name"]
-    taken = _acquire(environment, execution, _of_release(request, execution))
+    taken = _acquire(environment, execution, _of_release(request, execution), _refuse_interrupted)
     return {"fence": taken["fence"]}
 
 
@@ -52,8 +56,10 @@ def _acquire(
     environment: str,
     execution: str,
     about: Json,
+    examine: Callable[[Json], None] = lambda item: None,
 ) -> dict[str, Any]:
-    """The item under which `execution` holds the lock."""
+    """The item under which `execution` holds the lock. `examine` may refuse to take it from an ended
+    holder."""
     item: dict[str, Any] | None = None
     for _ in range(ATTEMPTS):
         item = dynamodb.get(records.key(environment), "LOCK")
@@ -62,9 +68,22 @@ def _acquire(
             return item
         if standing == "held":
             break
+        if standing == "dead" and item is not None:
+            examine(item)
         if taken := _take(environment, execution, about, (item["fence"] if item else 0) + 1):
             return taken
     raise _locked(environment, item or {})
+
+
+def _refuse_interrupted(item: Json) -> None:
+    status = states.status(item["holder"])
+    if status in INTERRUPTED and "request" in item:
+        raise HolderEnded(
+            f"the execution that holds the environment ended {status}: what it left is to be put right first",
+            f"environment {str(item['pk']).removeprefix('ENVIRONMENT#')}",
+            "nothing: the clean-up does that by itself",
+            holder=item["holder"],
+        )
 
 
 def judge(item: Json | None, execution: str, status: Callable[[str], str | None]) -> str:

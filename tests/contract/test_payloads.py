@@ -106,7 +106,9 @@ def test_a_child_is_given_the_fields_that_it_reads(machine: str) -> None:
 
 def test_children_are_named_after_their_parent_and_what_they_are_for() -> None:
     """Names that people find, and a start that is tried again starts nothing twice."""
-    every = [state for machine in ("DeployTier", "RunCommand", "RollOut") for state in nested(machine)]
+    every = [
+        state for machine in ("DeployTier", "RunCommand", "RollOut", "CleanUp") for state in nested(machine)
+    ]
     pattern = r'\{% \$substring\(\$states\.context\.Execution\.Name, 0, 60\) & "-([a-z-]{1,19})" %\}'
     names = [re.fullmatch(pattern, state["Arguments"]["Name"]) for state in every]
     assert all(names)

@@ -11,7 +11,7 @@ from typing import Any
 import jsonata
 import pytest
 
-from slipway import errors
+from slipway import clean_up, errors
 from slipway.waves import MOST_WAVES
 from tests.contract.shipped import (
     FUNCTIONS,
@@ -24,6 +24,7 @@ from tests.contract.shipped import (
     machine_file,
     machines,
     placeholders,
+    resources,
     setting,
     snake,
     strings,
@@ -221,7 +222,9 @@ def test_a_choice_that_waits_defaults_to_failure(machine: str) -> None:
         for name, state in scope["States"].items():
             if any("$millis() <" in rule["Condition"] for rule in state.get("Choices", [])):
                 default = scope["States"][state["Default"]]
-                assert default["Type"] == "Fail" or "failure" in state["Assign"], name
+                last = state["Choices"][-1]
+                told = last["Assign"] if last["Condition"] == "{% true %}" else state.get("Assign", {})
+                assert default["Type"] == "Fail" or {"failure", "rollback"} & told.keys(), name
 
 
 @each_machine
@@ -385,10 +388,57 @@ def test_every_error_that_is_named_exists() -> None:
         assert named <= known | AWS_ERRORS | ENDINGS, f"{machine}.{name}"
 
 
-def test_whatever_a_release_calls_is_caught() -> None:
-    for name, state in definition("Release")["States"].items():
-        if state["Type"] in ("Task", "Parallel"):
-            assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+def test_whatever_a_release_or_a_clean_up_calls_is_caught() -> None:
+    """But the first state of a clean-up: before that has succeeded, there is nothing to go on with."""
+    for machine in ("Release", "CleanUp"):
+        for name, state in definition(machine)["States"].items():
+            if state["Type"] in ("Task", "Parallel") and name != "TakeOver":
+                assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+
+
+def test_a_clean_up_has_time_for_all_that_it_waits_for() -> None:
+    shipped = definition("CleanUp")
+    needed = sum(longest("CleanUp", state) for state in shipped["States"].values())
+    needed += sum(
+        seconds("CleanUp", name) for name in ("CommandsSeconds", "ServersSeconds", "HealthySeconds")
+    )
+    assert needed <= shipped["TimeoutSeconds"] <= needed * 1.1
+    for state in nested("CleanUp"):
+        assert state["TimeoutSeconds"] >= shipped["TimeoutSeconds"] + 300
+
+
+def test_states_that_a_clean_up_looks_for_are_states_of_the_release() -> None:
+    states = definition("Release")["States"]
+    assert {clean_up.PENDING, clean_up.MIGRATE, clean_up.RECORDED} <= states.keys()
+    assert {"CheckRestorePoint", "CreateRestorePoint"} <= states.keys()
+    assert f'"{clean_up.ROLL_OUT}"' in states["RollOut"]["Arguments"]["Name"]
+    assert set(clean_up.WAVE.values()) <= definition("RollOut")["States"].keys()
+
+
+def test_a_clean_up_is_started_by_every_end_that_is_no_success() -> None:
+    rule = machines()["CleanUp"]["Events"]["ReleaseEnded"]
+    assert rule["Type"] == "EventBridgeRule"
+    assert rule["Properties"]["Pattern"] == {
+        "source": ["aws.states"],
+        "detail-type": ["Step Functions Execution Status Change"],
+        "detail": {
+            "stateMachineArn": [{"Ref": "ReleaseStateMachine"}],
+            # https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+            "status": ["ABORTED", "FAILED", "TIMED_OUT"],
+        },
+    }
+
+
+def test_a_person_is_called_for_whatever_is_dirty() -> None:
+    [measure] = resources("AWS::Logs::MetricFilter").values()
+    [alarm] = resources("AWS::CloudWatch::Alarm").values()
+    assert measure["LogGroupName"] == {"Ref": "StateMachineLogGroup"}
+    assert '$.details.error = "FailedDirty"' in measure["FilterPattern"]["Fn::Sub"]
+    [made] = measure["MetricTransformations"]
+    assert (made["MetricNamespace"], made["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
+    assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+    [topic] = resources("AWS::SNS::Topic").values()
+    assert topic["KmsMasterKeyId"] == {"Ref": "TopicKey"}, "CloudWatch cannot use AWS's own key for SNS"
 
 
 def test_deadlines_are_explained_as_errors_of_functions_are() -> None:

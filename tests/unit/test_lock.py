@@ -12,7 +12,7 @@ from acquire_lock.app import handler as acquire
 from release_lock.app import handler as release
 from slipway import lock, records
 from slipway.aws import dynamodb
-from slipway.errors import EnvironmentLocked, LockLost
+from slipway.errors import EnvironmentLocked, HolderEnded, LockLost
 
 ONE, TWO, THREE = "one", "two", "three"
 
@@ -89,11 +89,15 @@ def test_freed(executions: dict[str, str]) -> None:
     assert take(executions[TWO]) == 2
 
 
-def test_a_dead_holder_is_taken_over(executions: dict[str, str]) -> None:
+def test_a_dead_holder_is_cleaned_up_after_before_anybody_else_takes_the_lock(
+    executions: dict[str, str],
+) -> None:
     take(executions[ONE])
     stop(executions[ONE])
-    assert take(executions[TWO]) == 2
-    assert not assured(1)
+    with pytest.raises(HolderEnded) as raised:
+        take(executions[TWO])
+    assert raised.value.details["holder"] == executions[ONE]
+    assert assured(1)
 
 
 def test_the_clean_up_takes_over_and_knows_whose_release_it_was(executions: dict[str, str]) -> None:
@@ -177,15 +181,17 @@ def test_two_that_see_a_dead_holder_do_not_both_take_over(aws: None, monkeypatch
     prefix = "arn:aws:states:eu-central-1:123456789012:execution:m:"
     statuses = {prefix + "dead": "FAILED", prefix + "first": "RUNNING"}
     monkeypatch.setattr("slipway.aws.states.status", statuses.get)
+    monkeypatch.setattr("slipway.aws.states.current_state", lambda execution: None)
     take(prefix + "dead")
     seen = dynamodb.get(records.key("arable"), "LOCK")
-    take(prefix + "first")
-    looks = iter([seen])
+    assert lock.take_over("arable", prefix + "first") is not None
+    looks = iter([seen, seen])
     look = dynamodb.get
     monkeypatch.setattr(dynamodb, "get", lambda pk, sk: next(looks, look(pk, sk)))
-    with pytest.raises(EnvironmentLocked):
-        take(prefix + "second")
-    assert lock.fence_of("arable", prefix + "first") == 2
+    assert lock.take_over("arable", prefix + "second") is None
+    item = look(records.key("arable"), "LOCK")
+    assert item is not None
+    assert (item["holder"], item["fence"]) == (prefix + "first", 2)
 
 
 @pytest.mark.parametrize(

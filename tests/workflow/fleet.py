@@ -102,6 +102,8 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "ReleaseLock": always({}),
         "Notify": always({}),
         "ExplainFailure": explained,
+        "TakeOver": always({"status": "nothing"}),
+        "CheckCommands": always({"status": "quiet", "detail": ""}),
     }
     unknown = overrides.keys() - answers.keys()
     if unknown:

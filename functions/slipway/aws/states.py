@@ -32,9 +32,9 @@ def current_state(execution: str) -> str | None:
     return next((str(name) for name in entered if name), None)
 
 
-def input_of(execution: str) -> str:
-    """What the execution was started with, as text."""
-    return str(client("stepfunctions").describe_execution(executionArn=execution)["input"])
+def described(execution: str) -> dict[str, Any]:
+    """What the execution is: status, input (as text), startDate, and how it ended."""
+    return dict(client("stepfunctions").describe_execution(executionArn=execution))
 
 
 def history(execution: str) -> tuple[list[dict[str, Any]], bool]:

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import hashlib
 
-from slipway import records
+from slipway import commands, records
 from slipway.aws import ssm
 from slipway.patience import DEFAULT, Patience, linger
-
-# Between ids, where a step was sent as several commands (slipway.commands).
-SEPARATOR = ","
 
 
 def mark(token: str | None) -> str:
@@ -23,12 +20,15 @@ def mark(token: str | None) -> str:
     return f" #{hashlib.sha256(token.encode()).hexdigest()[:16]}" if token else ""
 
 
-def sent(environment: str, token: str | None, document: str, patience: Patience = DEFAULT) -> str:
-    """The id of the command that was sent for the token before; empty if there is none: then send it.
+def sent(
+    environment: str, token: str | None, document: str, portions: int = 1, patience: Patience = DEFAULT
+) -> str:
+    """The ids of the commands that were sent for the token before; empty if they are fewer than `portions`:
+    then the step is begun on all its servers, and those that have done it already change nothing.
 
     The first call for a token claims it, and is told so at once.
     """
     if token is None or records.claim(environment, token):
         return ""
-    found = linger(lambda: ssm.commands(document, mark(token)), bool, patience)
-    return SEPARATOR.join(found)
+    found = linger(lambda: ssm.commands(document, mark(token)), lambda seen: len(seen) >= portions, patience)
+    return commands.SEPARATOR.join(found) if len(found) >= portions else ""

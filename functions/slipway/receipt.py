@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway import commands, history, lock, records, restore_point
+from slipway import commands, history, lock, records, restore_point, tiers
 from slipway.aws import s3, states
 from slipway.errors import LockLost
 
@@ -53,14 +53,17 @@ def record(
         **facts(request, ending, execution, servers, failure, now),
         **migrated(release, migrations, log_group),
         "links": links(execution, outputs, bucket, log_group, _key(environment, execution)),
-        "undo": undo(execution["arn"], before, environment) if ending == "Succeeded" else None,
+        "undo": _undo(execution["arn"], before, request, ending),
         **course(execution["arn"], now),
     }
     records.register(environment)
-    if ending == "Succeeded":
-        _set_current(environment, release, held)
-    short = {name: value for name, value in told.items() if name != "states"}
-    records.add_history(environment["name"], execution["startedAt"], release["id"], execution["name"], short)
+    if not told["unchanged"]:
+        if ending == "Succeeded":
+            _set_current(environment, release, held, outputs)
+        short = {name: value for name, value in told.items() if name != "states"}
+        records.add_history(
+            environment["name"], execution["startedAt"], release["id"], execution["name"], short
+        )
     s3.put(bucket, _key(environment, execution), json.dumps(told, indent=2).encode(), "application/json")
     return told
 
@@ -75,6 +78,8 @@ def facts(
         "environment": request["environment"]["name"],
         "url": f"https://{request['environment']['domain']['name']}",
         "release": dict(request["release"]),
+        "unchanged": request.get("outcome") == "unchanged",
+        "backTo": request.get("backTo"),
         "before": previous["id"] if previous else None,
         "ending": ending,
         "failure": dict(failure) if failure else None,
@@ -118,6 +123,12 @@ def links(
     }
 
 
+def _undo(execution: str, before: Json | None, request: Json, ending: str) -> str | None:
+    if ending != "Succeeded" or request.get("outcome") == "unchanged":
+        return None
+    return undo(execution, before, request["environment"])
+
+
 def undo(execution: str, before: Json | None, environment: Json) -> str | None:
     """The command that releases again what was there before; None if there was nothing.
 
@@ -129,10 +140,7 @@ def undo(execution: str, before: Json | None, environment: Json) -> str | None:
     same = before["environment"] == environment
     again = {
         "environment": environment["name"] if same else before["environment"],
-        "release": {
-            **{part: before["release"][part] for part in ("id", "artifact", "sha256")},
-            "migrate": False,
-        },
+        "release": {"id": before["release"]["id"]},
     }
     machine = ":".join(execution.replace(":execution:", ":stateMachine:").split(":")[:7])
     region = execution.split(":")[3]
@@ -182,9 +190,11 @@ def _key(environment: Json, execution: Json) -> str:
     return f"receipts/{environment['name']}/{execution['name']}.json"
 
 
-def _set_current(environment: Json, release: Json, held: Json | None) -> None:
+def _set_current(environment: Json, release: Json, held: Json | None, outputs: Json) -> None:
     """The fence is looked at once more by the write itself."""
-    if held is None or not records.set_current(environment, release, int(held["fence"])):
+    if held is None or not records.set_current(
+        environment, release, int(held["fence"]), outputs, tiers.digest()
+    ):
         raise LockLost(
             "a later holder of the lock has recorded its release already",
             f"environment {environment['name']}",

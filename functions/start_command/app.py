@@ -1,5 +1,6 @@
 """States StartCommand and Activate: run one step on a number of servers."""
 
+import math
 import os
 from typing import Any
 
@@ -17,7 +18,8 @@ def handler(event: Event, context: Any) -> Answer:
     lock.assure(event["lock"])
     log_group, prefix, step = os.environ["COMMAND_LOG_GROUP"], os.environ["DOCUMENT_PREFIX"], event["step"]
     mark = once.mark(event.get("token"))
-    sent = once.sent(event["environment"], event.get("token"), f"{prefix}-{step}")
+    portions = math.ceil(len(event["servers"]) / commands.MOST_SERVERS)
+    sent = once.sent(event["environment"], event.get("token"), f"{prefix}-{step}", portions)
     if sent:
         return commands.check(sent, step, event["servers"], log_group)
     return commands.start(

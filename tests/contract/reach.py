@@ -26,6 +26,10 @@ RENAMED = {("s3", "head_object"): "s3:GetObject"}
 # Services whose actions do not begin as their requests are signed.
 PREFIXES = {"monitoring": "cloudwatch"}
 
+# What AWS asks for besides the operation's own permission, when a keyword is given.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonrds.html
+ALONG = {("rds", "create_db_snapshot", "Tags"): "rds:AddTagsToResource"}
+
 
 @dataclass
 class Module:
@@ -49,6 +53,11 @@ class Call:
         needed = {RENAMED.get((self.service, self.operation)) or action(self.service, self.operation)}
         if "RoleARN" in self.keywords:
             needed.add("iam:PassRole")
+        needed |= {
+            also
+            for (service, operation, keyword), also in ALONG.items()
+            if (service, operation) == (self.service, self.operation) and keyword in self.keywords
+        }
         return needed
 
 

@@ -61,7 +61,8 @@ def completed(**changes: Json) -> Json:
 
 def test_what_a_definition_reads_of_a_request_is_there() -> None:
     """Defaults included: an expression that finds nothing fails the execution."""
-    whole = {**completed(), "previous": {"id": "2026-11-21.1"}}
+    recorded = {"same": False, "outputs": {}}
+    whole = {**completed(), "previous": {"id": "2026-11-21.1"}, "backTo": None, "recorded": recorded}
     read = {
         name for text in strings(definition("Release")) for name in re.findall(r"\$request((?:\.\w+)+)", text)
     }

@@ -32,7 +32,7 @@ from tests.contract.shipped import (
     tier,
 )
 from tests.workflow.engine import MACHINES, SHORT, definition, states_of, substitute
-from tests.workflow.fleet import fleet
+from tests.workflow.fleet import always, fleet, request
 from tests.workflow.test_release import release
 
 INVOKE = "arn:aws:states:::lambda:invoke"
@@ -365,12 +365,20 @@ def input_schema() -> Json:
 # --- transitions ------------------------------------------------------------------------------------------
 
 
-def test_a_release_to_two_servers_with_unchanged_infrastructure_takes_78_transitions() -> None:
+def test_a_release_to_two_servers_with_unchanged_infrastructure_takes_79_transitions() -> None:
     """States entered in all executions together when there is nothing to wait for; 80 is the bound."""
     execution = release(fleet())
     assert execution.status == "SUCCEEDED"
-    assert len(execution.path) == 78
-    assert "all executions together: 78" in machine_file("Release").read_text()
+    assert len(execution.path) == 79
+    assert "all executions together: 79" in machine_file("Release").read_text()
+
+
+def test_the_same_input_again_takes_17_transitions_and_touches_nothing() -> None:
+    functions = fleet(ValidateInput=always(request(same=True)))
+    execution = release(functions)
+    assert execution.status == "SUCCEEDED"
+    assert len(execution.path) == 17
+    assert "with nothing to do: 17" in machine_file("Release").read_text()
 
 
 # --- errors -----------------------------------------------------------------------------------------------
@@ -522,7 +530,7 @@ def commands() -> Iterator[tuple[str, Json, Any]]:
 
 def test_every_document_is_started_with_its_parameters_and_its_time() -> None:
     started = list(commands())
-    assert sorted(step for step, _, _ in started) == sorted(STEPS)
+    assert {step for step, _, _ in started} == set(STEPS)
     for step, parameters, time in started:
         assert set(parameters) == set(document(step)["parameters"]), step
         assert time == int(document(step)["mainSteps"][0]["inputs"]["timeoutSeconds"]), step

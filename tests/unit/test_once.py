@@ -84,7 +84,7 @@ def test_also_if_its_first_try_never_heard_of_it(ssm: Ssm) -> None:
 
 def test_what_was_claimed_and_never_sent_is_sent(ssm: Ssm) -> None:
     assert records.claim("arable", EVENT["token"])
-    assert once.sent("arable", EVENT["token"], "slipway-migrate", patience()) == ""
+    assert once.sent("arable", EVENT["token"], "slipway-migrate", patience=patience()) == ""
 
 
 @pytest.mark.parametrize("token", ["run-2-migrate", None])

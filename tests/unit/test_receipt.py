@@ -145,7 +145,6 @@ BEFORE = {
     "migrate": True,
     "backup": True,
 }
-UNDONE = {part: BEFORE[part] for part in ("id", "artifact", "sha256")}
 
 
 def undone(command: str) -> dict[str, Any]:
@@ -161,7 +160,7 @@ def undone(command: str) -> dict[str, Any]:
 def test_undo(environment: dict[str, Any]) -> None:
     command = receipt.undo(EXECUTION, {"environment": environment, "release": BEFORE}, environment)
     assert command is not None
-    assert undone(command) == {"environment": "arable", "release": {**UNDONE, "migrate": False}}
+    assert undone(command) == {"environment": "arable", "release": {"id": "1"}}
 
 
 def test_undo_of_a_changed_environment_gives_it_as_it_was(environment: dict[str, Any]) -> None:
@@ -183,12 +182,15 @@ def region(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(states, "history", lambda arn: ({EXECUTION: RELEASE, CHILD: PREPARE}[arn], True))
 
 
-def record(environment: dict[str, Any], ending: str = "Succeeded", number: str = "2") -> dict[str, Any]:
+def record(
+    environment: dict[str, Any], ending: str = "Succeeded", number: str = "2", **more: str
+) -> dict[str, Any]:
     release = {**BEFORE, "id": number}
+    request = {"environment": environment, "release": release, "previous": {"id": "1"}, **more}
     return record_release(
         {
             "lock": {"environment": "arable", "fence": 1},
-            "request": {"environment": environment, "release": release, "previous": {"id": "1"}},
+            "request": request,
             "ending": ending,
             "execution": {"arn": EXECUTION, "name": "run-1", "startedAt": "2026-11-22T10:00:00.000Z"},
             "outputs": {"load_balancer": {"Url": "https://arable.example"}},
@@ -226,6 +228,16 @@ def test_a_success(environment: dict[str, Any]) -> None:
     assert sort_keys() == ["CURRENT", "LOCK", "RELEASE#2026-11-22T10:00:00.000Z#2#run-1", "arable"]
     kept = boto3.client("s3").get_object(Bucket=BUCKET, Key="receipts/arable/run-1.json")["Body"].read()
     assert json.loads(kept) == told
+
+
+@pytest.mark.usefixtures("region")
+def test_what_changed_nothing_has_a_receipt_and_is_no_history(environment: dict[str, Any]) -> None:
+    records.set_current(environment, {**BEFORE, "id": "2"}, 0)
+    lock(environment)
+    told = record(environment, outcome="unchanged")
+    assert (told["ending"], told["unchanged"], told["undo"]) == ("Succeeded", True, None)
+    assert sort_keys() == ["CURRENT", "LOCK", "arable"]
+    assert boto3.client("s3").list_objects_v2(Bucket=BUCKET)["KeyCount"] == 1
 
 
 @pytest.mark.usefixtures("region")

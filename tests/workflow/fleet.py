@@ -57,7 +57,9 @@ ROLLOUT = {
 }
 
 
-def request(*, previous: str | None = "r1", migrate: bool = True, **rollout: Any) -> dict[str, Any]:
+def request(
+    *, previous: str | None = "r1", migrate: bool = True, same: bool = False, **rollout: Any
+) -> dict[str, Any]:
     """A completed request, as ValidateInput answers it."""
     return {
         "environment": ENVIRONMENT,
@@ -65,6 +67,8 @@ def request(*, previous: str | None = "r1", migrate: bool = True, **rollout: Any
         "rollout": {**ROLLOUT, **rollout},
         "allow": ["Bucket"],
         "previous": {"id": previous} if previous else None,
+        "backTo": None,
+        "recorded": {"same": same, "outputs": OUTPUTS if same else {}},
     }
 
 

@@ -35,7 +35,8 @@ from tests.workflow.fleet import (
 # How the end of a child execution is reported: both ways must lead to the same endings.
 both = pytest.mark.parametrize("as_on_aws", [False, True], ids=["error-as-emulated", "error-as-on-aws"])
 
-BEFORE_FOUNDATIONS = ["ValidateInput", "AcquireLock", "NotifyStarted", "DeployNetwork", "Foundations"]
+BEGUN = ["ValidateInput", "AcquireLock", "NotifyStarted", "SameAsCurrent?"]
+BEFORE_FOUNDATIONS = [*BEGUN, "DeployNetwork", "Foundations"]
 TO_MIGRATIONS = [
     *("DeployLoadBalancer", "Configure"),
     *("MigrationWanted?", "CheckMigrations", "MigrationsPending?"),
@@ -263,7 +264,10 @@ def test_pending_migrations_run_once_after_a_restore_point_and_before_any_server
 
     assert execution.status == "SUCCEEDED"
     made = ["CreateRestorePoint", "RestorePointReady?", "Migrate", "RollOut"]
-    assert main_path(execution)[5:][: len(TO_MIGRATIONS) + 4] == [*TO_MIGRATIONS, *made]
+    assert main_path(execution)[len(BEFORE_FOUNDATIONS) :][: len(TO_MIGRATIONS) + 4] == [
+        *TO_MIGRATIONS,
+        *made,
+    ]
     assert [(step, on) for step, on in steps(functions) if step == "migrate"] == [("migrate", ("i-1",))]
     order = [name for name, _ in functions.calls]
     assert order.index("CreateRestorePoint") < order.index("DrainServers")
@@ -402,6 +406,68 @@ def test_a_certificate_goes_on_waiting_when_nobody_could_be_told() -> None:
         Notify=when(lambda payload: payload["event"] == "certificate waiting", fails("Broken"), always({})),
     )
     assert release(functions).status == "SUCCEEDED"
+
+
+# --- the same input again ----------------------------------------------------------------------------------
+
+CONFIRMED = [
+    *("CheckCurrentServers", "CurrentServersReady?", "ReportCurrent"),
+    *("VerifyCurrent", "Unchanged?", "RecordUnchanged"),
+]
+
+
+def test_the_same_input_again_changes_nothing_and_says_so() -> None:
+    functions = fleet(ValidateInput=always(request(same=True)))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    ends = ["ResumeScaling", "ReleaseLock", "Notify", "Succeeded"]
+    assert main_path(execution) == [*BEGUN, *CONFIRMED, *ends]
+    assert len(execution.path) <= 25
+    assert steps(functions) == [("report", ("i-1", "i-2"))], "servers were asked, and nothing else"
+    assert not {"PlanTier", "ApplyTier", "DrainServers"} & {name for name, _ in functions.calls}
+    (recorded,) = functions.payloads("RecordRelease")
+    assert recorded["request"]["outcome"] == "unchanged"
+    assert recorded["outputs"] == OUTPUTS
+
+
+NOT_CONFIRMED: dict[str, Callable[[], dict[str, Answer]]] = {
+    "servers are missing": lambda: {
+        "CheckServers": then(always({"status": "waiting", "servers": [], "waves": []}), ready("i-1", "i-2"))
+    },
+    "the group cannot be asked": lambda: {"CheckServers": then(fails("AwsRefused"), ready("i-1", "i-2"))},
+    "a server does not answer": lambda: {"StartCommand": then(fails("CommandFailed"), succeeded)},
+    "a server reports another release": lambda: {
+        "VerifyRelease": then(fails("VerificationFailed"), always({"status": "verified"}))
+    },
+    "a target is not healthy": lambda: {
+        "VerifyRelease": then(always({"status": "waiting"}), always({"status": "verified"}))
+    },
+}
+
+
+@both
+@pytest.mark.parametrize("name", NOT_CONFIRMED)
+def test_what_cannot_be_confirmed_is_released_as_ever(name: str, as_on_aws: bool) -> None:
+    functions = fleet(ValidateInput=always(request(same=True)), **NOT_CONFIRMED[name]())
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert "RecordUnchanged" not in execution.of("Release")
+    assert {"DeployNetwork", "RollOut", "RecordRelease"} <= set(execution.of("Release"))
+    (recorded,) = functions.payloads("RecordRelease")
+    assert "outcome" not in recorded["request"]
+
+
+def test_after_an_interrupted_release_nothing_is_taken_as_recorded() -> None:
+    functions = fleet(
+        ValidateInput=always(request(same=True)), AcquireLock=then(fails("HolderEnded"), always({"fence": 2}))
+    )
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert "CheckCurrentServers" not in execution.of("Release")
+    assert "DeployNetwork" in execution.of("Release")
 
 
 # --- refused before anything changes -----------------------------------------------------------------------

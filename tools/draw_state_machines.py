@@ -174,17 +174,17 @@ def loops_back(states: States, choice: str, spined: Sequence[str]) -> bool:
 
 
 def failure_spine(states: States, drawn: Sequence[Step]) -> list[Step]:
-    """The states that only failures reach; one that may begin in several places begins at the earliest."""
+    """The states that only failures reach, in the order of the definition; some lead back to the others."""
     first = {name: number for number, name in enumerate(states)}
     success = {step.name for step in drawn}
     heads = sorted({target for step in drawn for target in step.catches} - success, key=lambda n: first[n])
     if not heads:
         return []
     reached: list[str] = []
-    agenda = [heads[0]]
+    agenda = heads
     while agenda:
         name = agenda.pop(0)
-        if name not in reached:
+        if name not in reached and name not in success:
             reached.append(name)
             agenda += ways(states[name])
     steps = []

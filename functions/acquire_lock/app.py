@@ -1,4 +1,4 @@
-"""State AcquireLock: makes this execution the only one that changes the environment."""
+"""States AcquireLock and AcquireFreedLock: make this execution the only one that changes the environment."""
 
 from typing import Any
 
@@ -8,5 +8,5 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{environment, execution, release} → {fence}; raises EnvironmentLocked."""
-    return lock.acquire(event["environment"], event["execution"], event["release"])
+    """{request, execution} → {fence}; raises EnvironmentLocked or HolderEnded."""
+    return lock.acquire(event["request"], event["execution"])

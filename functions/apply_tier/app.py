@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from slipway import stacks
+from slipway import lock, stacks
 from slipway.task import Answer, Event, task
 
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{stack, changeSet} → {}; raises TierFailed."""
+    """{lock, stack, changeSet} → {}; raises TierFailed."""
+    lock.assure(event["lock"])
     return stacks.apply(event["stack"], event["changeSet"])

@@ -8,5 +8,5 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{environment, outputs} → {status, servers, detail}."""
-    return servers.check(event["outputs"]["web"]["AutoScalingGroupName"])
+    """{environment, outputs, rollout} → {status, servers, waves, drainWaves, detail}."""
+    return servers.check(event["outputs"]["web"]["AutoScalingGroupName"], event["rollout"])

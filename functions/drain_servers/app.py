@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from slipway import targets
+from slipway import lock, targets
 from slipway.task import Answer, Event, task
 
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{targetGroupArn, servers, drainSeconds} → {status}."""
+    """{lock, targetGroupArn, servers, drainSeconds} → {status}."""
+    lock.assure(event["lock"])
     return targets.drain(event["targetGroupArn"], event["servers"], int(event["drainSeconds"]))

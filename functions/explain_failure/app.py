@@ -8,7 +8,13 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{request, error, cause, phase, rollback, execution} → {ending, error, what, where, next, …}."""
+    """{restorePoint, request, error, cause, phase, rollback, execution} → {ending, error, what, where, next,
+    …}."""
     return failure.explain(
-        event["request"], event["error"], event["cause"], event["phase"], event["rollback"]
+        event["request"],
+        event["error"],
+        event["cause"],
+        event["phase"],
+        event["rollback"],
+        event["restorePoint"],
     )

@@ -9,8 +9,10 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{request, ending, execution, outputs, servers, failure} → the receipt; raises EnvironmentLocked."""
+    """{lock, migrations, request, ending, execution, outputs, servers, failure} → the receipt;
+    raises LockLost."""
     return receipt.record(
+        event["lock"],
         event["request"],
         event["ending"],
         event["execution"],
@@ -19,4 +21,5 @@ def handler(event: Event, context: Any) -> Answer:
         event["failure"],
         os.environ["ARTIFACT_BUCKET"],
         os.environ["COMMAND_LOG_GROUP"],
+        event["migrations"],
     )

@@ -13,12 +13,19 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from slipway import servers as fleet
 from slipway.aws import ssm
 from slipway.errors import CommandFailed
 from slipway.patience import DEFAULT, Patience, linger
 
 # AWS's limit of instance ids a call.
 MOST_SERVERS = 50
+# Between the ids of the commands that a step on more servers is sent as.
+SEPARATOR = ","
+
+# What the release itself goes by. Where more than so many servers answer, the rest of their results stays in
+# the log: a state's payload has at most 256 KiB.
+KEPT = ("release", "pending", "sideBySide")
 
 RUNNING = frozenset({"Pending", "InProgress", "Delayed", "Cancelling"})
 
@@ -34,22 +41,70 @@ def start(
     prefix: str,
     log_group: str,
     patience: Patience = DEFAULT,
+    mark: str = "",
 ) -> dict[str, Any]:
-    """Sends the command and looks after it for a little; answers what `check` answers.
+    """Sends the command, in portions that Run Command takes, and looks after it for a little; answers what
+    `check` answers.
 
     `seconds`: a server that has not begun by then will not begin (at least 30, AWS's least).
     """
-    if not 0 < len(servers) <= MOST_SERVERS:
-        raise CommandFailed(
-            f"a step runs on 1 to {MOST_SERVERS} servers, not {len(servers)}",
-            f"step {step}",
-            "cut smaller waves",
-            step=step,
-        )
+    if not servers:
+        raise CommandFailed("a step needs a server to run on", f"step {step}", "see the group", step=step)
     texts = {key: as_text(value) for key, value in parameters.items()}
-    comment = f"slipway {environment} {step}"
-    command = ssm.send(f"{prefix}-{step}", servers, texts, max(30, seconds), log_group, comment)
-    return check(command, step, servers, log_group, patience)
+    comment = f"slipway {environment} {step}{mark}"
+    sent = [
+        _send(
+            f"{prefix}-{step}",
+            step,
+            servers[first : first + MOST_SERVERS],
+            texts,
+            seconds,
+            log_group,
+            comment,
+        )
+        for first in range(0, len(servers), MOST_SERVERS)
+    ]
+    return check(SEPARATOR.join(filter(None, sent)), step, servers, log_group, patience)
+
+
+def _send(
+    document: str,
+    step: str,
+    servers: Sequence[str],
+    parameters: Mapping[str, str],
+    seconds: int,
+    log_group: str,
+    comment: str,
+) -> str:
+    """The command's id; empty if all these servers have left their group since.
+
+    Run Command refuses all of them if it cannot reach one. One that has left is no failure.
+    """
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    try:
+        return ssm.send(document, servers, parameters, max(30, seconds), log_group, comment)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidInstanceId":
+            raise
+        refused = str(error.response["Error"]["Message"])
+    gone = fleet.gone(servers)
+    left = [server for server in servers if server not in gone]
+    if gone and left:
+        return _send(document, step, left, parameters, seconds, log_group, comment)
+    if gone:
+        return ""
+    online = {name for name, agent in ssm.agents(servers).items() if agent["PingStatus"] == "Online"}
+    lost = [server for server in servers if server not in online] or list(servers)
+    raise CommandFailed(
+        f"{step} failed on {lost[0]}{_and_more(lost)}: Systems Manager does not reach it ({refused})",
+        f"step {step}, server {lost[0]}",
+        "see whether the server runs and its agent is online",
+        server=lost[0],
+        servers=lost,
+        step=step,
+        line=refused,
+    )
 
 
 def as_text(value: Any) -> str:
@@ -63,20 +118,28 @@ def check(
     command: str, step: str, servers: Sequence[str], log_group: str, patience: Patience = DEFAULT
 ) -> dict[str, Any]:
     """{"commandId", "status": "running" | "succeeded", "results"}; raises CommandFailed when all have ended
-    and one failed."""
+    and one failed. What became of servers that have left their group since does not matter."""
     results = linger(lambda: _look(command, servers), lambda seen: not _running(seen), patience)
+    doubtful = [result["server"] for result in results if not _fine(result)]
+    gone = fleet.gone(doubtful) if doubtful else set()
+    results = [result for result in results if result["server"] not in gone]
     if _running(results):
-        return {"commandId": command, "status": "running", "results": results}
+        return {"commandId": command, "status": "running", "results": []}
     failed = [result for result in results if not _fine(result)]
     if failed:
         raise explained(failed, command, step, log_group)
-    return {"commandId": command, "status": "succeeded", "results": [_told(result) for result in results]}
+    told = [_told(result, len(results) > MOST_SERVERS) for result in results]
+    return {"commandId": command, "status": "succeeded", "results": told}
 
 
 def _look(command: str, servers: Sequence[str]) -> Results:
     """A result a server, in the order asked; one that Run Command does not list yet is Pending."""
-    found = {invocation["InstanceId"]: result(invocation) for invocation in ssm.invocations(command)}
-    return [found.get(server, {"server": server, "status": "Pending"}) for server in servers]
+    listed = [one for part in filter(None, command.split(SEPARATOR)) for one in ssm.invocations(part)]
+    found = {
+        invocation["InstanceId"]: {**result(invocation), "command": invocation.get("CommandId", command)}
+        for invocation in listed
+    }
+    return [found.get(server, {"server": server, "status": "Pending", "result": None}) for server in servers]
 
 
 def result(invocation: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,9 +174,9 @@ def explained(failed: Sequence[Mapping[str, Any]], command: str, step: str, log_
     """Which server, the first line of the error, where the whole log is."""
     first = failed[0]
     server, line = first["server"], _reason(first)
-    others = f", and on {len(failed) - 1} more" if len(failed) > 1 else ""
+    command = first.get("command", command)
     return CommandFailed(
-        f"{step} failed on {server}{others}: {line}",
+        f"{step} failed on {server}{_and_more(failed)}: {line}",
         f"step {step}, server {server}",
         f"the whole log: aws logs tail {log_group} --log-stream-name-prefix {command}/{server} --since 1d",
         server=server,
@@ -122,6 +185,10 @@ def explained(failed: Sequence[Mapping[str, Any]], command: str, step: str, log_
         line=line,
         log=log_link(log_group, command, server),
     )
+
+
+def _and_more(failed: Sequence[Any]) -> str:
+    return f", and on {len(failed) - 1} more" if len(failed) > 1 else ""
 
 
 def log_link(log_group: str, command: str, server: str, region: str | None = None) -> str:
@@ -150,8 +217,11 @@ def _fine(result: Mapping[str, Any]) -> bool:
     return result["status"] == "Success" and bool(result["result"]) and result["result"]["ok"] is True
 
 
-def _told(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: result[key] for key in ("server", "status", "seconds", "result")}
+def _told(result: Mapping[str, Any], shortly: bool) -> dict[str, Any]:
+    told = {key: result[key] for key in ("server", "status", "seconds", "result")}
+    if shortly:
+        told["result"] = {key: value for key, value in told["result"].items() if key in KEPT}
+    return told
 
 
 def _reason(failure: Mapping[str, Any]) -> str:
@@ -176,3 +246,19 @@ def _seconds(plugin: Mapping[str, Any]) -> float | None:
     if not began or not ended:
         return None
     return round(float((ended - began).total_seconds()), 3)
+
+
+def check_quiet(environment: str, patience: Patience = DEFAULT) -> dict[str, Any]:
+    """{"status": "quiet" | "running", "detail": which}: whether any step still runs in the environment."""
+    found = linger(lambda: of_environment(environment, ssm.running()), lambda seen: not seen, patience)
+    return {"status": "running" if found else "quiet", "detail": ", ".join(found)}
+
+
+def of_environment(environment: str, listed: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`step (command)` of the commands that were started for the environment."""
+    mark = f"slipway {environment} "
+    return [
+        f"{command['Comment'].removeprefix(mark)} ({command['CommandId']})"
+        for command in listed
+        if command.get("Comment", "").startswith(mark)
+    ]

@@ -3,11 +3,14 @@
 SlipwayError
 ├── InvalidInput        → release fails clean before anything was changed; the problems are listed
 ├── EnvironmentLocked   → release fails clean without a lock to free
+├── HolderEnded         → release cleans up after the execution that held the lock, then takes it
+├── LockLost            → release ends without touching anything more; nobody tries again
 ├── DestructiveChange   → deploy_tier fails; the user takes the change back or adds to `allow` what is listed
 ├── TierFailed          → deploy_tier fails; with `needsAPerson` in its details the release ends FailedDirty
 ├── CertificateRefused  → deploy_tier fails
 ├── DatabaseRefused     → release fails clean
 ├── CommandFailed       → run_command or roll_out fails; with servers changed, the release rolls back
+├── CapacityMissing     → roll_out fails before it takes the servers out; the release rolls back
 ├── VerificationFailed  → the release rolls back
 ├── DeadlinePassed      → raised by the state machines alone, when a wait has taken too long
 ├── TransientAwsError   → every state retries it: AWS throttled, was out of order, or was not reached
@@ -38,7 +41,18 @@ class InvalidInput(SlipwayError):
 
 
 class EnvironmentLocked(SlipwayError):
-    """Another execution that still runs holds the environment. `holder`: its ARN."""
+    """Another execution that still runs holds the environment. `holder`: its ARN; `since`; `state`: where it
+    is."""
+
+
+class HolderEnded(SlipwayError):
+    """The execution that holds the environment has ended without freeing it: what it left has to be put
+    right first. `holder`: its ARN."""
+
+
+class LockLost(SlipwayError):
+    """Another execution has taken the environment over; whoever is told so must change nothing more.
+    `holder`: its ARN, or empty if nobody holds the lock."""
 
 
 class DestructiveChange(SlipwayError):
@@ -63,8 +77,13 @@ class CommandFailed(SlipwayError):
     (all that failed)."""
 
 
+class CapacityMissing(SlipwayError):
+    """Taking these servers out of the load balancer would leave nobody to serve. `targets`: the others."""
+
+
 class VerificationFailed(SlipwayError):
-    """A server reports another release than the one that was rolled out; waiting would not change it."""
+    """A server reports another release than the one that was rolled out, or what was rolled out does not
+    serve well (an alarm, errors, an unhealthy target); waiting would not change it."""
 
 
 class DeadlinePassed(SlipwayError):

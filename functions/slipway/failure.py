@@ -43,7 +43,12 @@ class Named:
 
 
 def explain(
-    request: Mapping[str, Any] | None, error: str, cause: str, phase: str, rollback: Mapping[str, Any] | None
+    request: Mapping[str, Any] | None,
+    error: str,
+    cause: str,
+    phase: str,
+    rollback: Mapping[str, Any] | None,
+    restore_point: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """{"ending", "error", "what", "where", "next", "phase", "details", "rollback"}."""
     named = unwrap(error, cause)
@@ -55,7 +60,14 @@ def explain(
         "what": named.what,
         "where": named.where or phase,
         "next": " ".join(
-            filter(None, [situation(request, phase, rollback, end), named.next or _advice(named.error)])
+            filter(
+                None,
+                [
+                    situation(request, phase, rollback, end),
+                    _restorable(phase, restore_point),
+                    named.next or _advice(named.error),
+                ],
+            )
         ),
         "phase": phase,
         "details": dict(named.details or {}),
@@ -109,9 +121,11 @@ def ending(named: Named, phase: str, rollback: Mapping[str, Any] | None, has_pre
     """FailedClean: what served before serves still, or nothing did. FailedDirty: a person is needed."""
     if (named.details or {}).get("needsAPerson"):
         return DIRTY
-    if phase not in TOUCHES_SERVERS or not has_previous:
+    if not has_previous:
         return CLEAN
-    return CLEAN if rollback and rollback.get("status") == "succeeded" else DIRTY
+    if rollback:
+        return CLEAN if rollback.get("status") == "succeeded" else DIRTY
+    return DIRTY if phase in TOUCHES_SERVERS else CLEAN
 
 
 def rolled_back(rollback: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -137,15 +151,29 @@ def situation(
     return said + (" A person is needed." if end == DIRTY else "")
 
 
+def _restorable(phase: str, restore_point: Mapping[str, Any] | None) -> str:
+    """Where the database as it was before the migrations can be had."""
+    if phase not in TOUCHES_SERVERS | {"migrate"} or (restore_point or {}).get("status") != "available":
+        return ""
+    return f"The database as it was before is in the snapshot {(restore_point or {})['snapshot']}."
+
+
 def _serving(
     request: Mapping[str, Any], phase: str, rollback: Mapping[str, Any] | None, previous: str | None
 ) -> str:
     if previous is None:
         return "No release serves yet; what was built is kept, and the next execution goes on from there."
-    if phase not in TOUCHES_SERVERS:
-        return f"Release {previous} serves as before."
     if rollback and rollback.get("status") == "succeeded":
         return f"Release {previous} was put back and serves."
+    if phase not in TOUCHES_SERVERS:
+        if rollback:
+            return f"No server was given another release than {previous}, but not all of them serve it."
+        return f"Release {previous} serves as before."
+    if rollback is None and (request.get("rollout") or {}).get("onFailure") == "stop":
+        return (
+            f"rollout.onFailure is stop: servers of the waves begun may have {request['release']['id']}, "
+            f"all others serve {previous}; to go back, release {previous} again."
+        )
     return (
         f"Release {previous} could not be put back everywhere: it and {request['release']['id']} may be "
         "mixed; the step report tells each server's release."

@@ -1,61 +1,137 @@
 """The lock of an environment: one execution at a time, and an execution that has ended holds nothing.
 
-The item stays when the lock is freed, so that the fence only ever grows: a holder that was taken for dead
-can be told from its successor by the smaller number.
+Its item carries what somebody needs who has to put right what the holder left: the completed request, and
+the release it stands for. The item stays when the lock is freed, so that the fence only ever grows: every
+task that changes something says under which fence it acts, and is refused once another one has taken the
+environment over.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from slipway import records
 from slipway.aws import dynamodb, states
-from slipway.errors import EnvironmentLocked
+from slipway.errors import EnvironmentLocked, HolderEnded, LockLost
 
 ATTEMPTS = 5  # how often somebody else may be quicker before we call it locked
 
+ALIVE = frozenset({"RUNNING", "PENDING_REDRIVE"})
+# An execution that ended so may have left servers out of the load balancer, or on two releases. (Of one that
+# AWS has forgotten, after 90 days, nothing can be read any more: its lock is simply taken.)
+INTERRUPTED = frozenset({"FAILED", "TIMED_OUT", "ABORTED"})
 
-def acquire(environment: str, execution: str, release: str) -> dict[str, Any]:
-    """{"fence": n}; raises EnvironmentLocked. Asking again for the same execution changes nothing."""
-    item: Mapping[str, Any] | None = None
+Json = Mapping[str, Any]
+
+
+def acquire(request: Json, execution: str) -> dict[str, Any]:
+    """{"fence": n}; raises EnvironmentLocked or HolderEnded. Asking again for the same execution changes
+    nothing."""
+    environment = request["environment"]["name"]
+    taken = _acquire(environment, execution, _of_release(request, execution), _refuse_interrupted)
+    return {"fence": taken["fence"]}
+
+
+def take_over(environment: str, execution: str) -> dict[str, Any] | None:
+    """The lock's item, now held by `execution`, if its holder has ended; None if there is nothing to take.
+
+    The item goes on saying whose release it is about: `release`, `request`, `of` (the release's execution).
+    """
+    item = dynamodb.get(records.key(environment), "LOCK")
+    if not item or not item.get("holder") or "request" not in item:
+        return None
+    if judge(item, execution, states.status) == "held":
+        return None
+    kept = {name: item[name] for name in ("release", "request", "of")}
+    try:
+        return _acquire(environment, execution, kept)
+    except EnvironmentLocked:
+        return None  # somebody else was quicker, and does what there is to do
+
+
+def _acquire(
+    environment: str,
+    execution: str,
+    about: Json,
+    examine: Callable[[Json], None] = lambda item: None,
+) -> dict[str, Any]:
+    """The item under which `execution` holds the lock. `examine` may refuse to take it from an ended
+    holder."""
+    item: dict[str, Any] | None = None
     for _ in range(ATTEMPTS):
         item = dynamodb.get(records.key(environment), "LOCK")
         standing = judge(item, execution, states.status)
         if standing == "ours" and item is not None:
-            return {"fence": item["fence"]}
+            return item
         if standing == "held":
             break
-        fence = (item["fence"] if item else 0) + 1
-        if _take(environment, execution, release, fence):
-            return {"fence": fence}
+        if standing == "dead" and item is not None:
+            examine(item)
+        if taken := _take(environment, execution, about, (item["fence"] if item else 0) + 1):
+            return taken
     raise _locked(environment, item or {})
 
 
-def judge(item: Mapping[str, Any] | None, execution: str, status: Callable[[str], str | None]) -> str:
+def _refuse_interrupted(item: Json) -> None:
+    status = states.status(item["holder"])
+    if status in INTERRUPTED and "request" in item:
+        raise HolderEnded(
+            f"the execution that holds the environment ended {status}: what it left is to be put right first",
+            f"environment {str(item['pk']).removeprefix('ENVIRONMENT#')}",
+            "nothing: the clean-up does that by itself",
+            holder=item["holder"],
+        )
+
+
+def judge(item: Json | None, execution: str, status: Callable[[str], str | None]) -> str:
     """free · ours · dead (its holder does not run any more) · held."""
     holder = item.get("holder") if item else None
     if not holder:
         return "free"
     if holder == execution:
         return "ours"
-    return "held" if status(holder) in ("RUNNING", "PENDING_REDRIVE") else "dead"
+    return "held" if status(holder) in ALIVE else "dead"
 
 
-def _take(environment: str, execution: str, release: str, fence: int) -> bool:
+def _of_release(request: Json, execution: str) -> dict[str, Any]:
+    return {"release": request["release"]["id"], "request": json.dumps(request), "of": execution}
+
+
+def _take(environment: str, execution: str, about: Json, fence: int) -> dict[str, Any] | None:
     """Takes the lock, unless it has changed hands since we looked."""
     item = {
+        **about,
         "pk": records.key(environment),
         "sk": "LOCK",
         "holder": execution,
-        "release": release,
         "fence": fence,
         "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     if fence == 1:
-        return dynamodb.put(item, "attribute_not_exists(pk)")
-    return dynamodb.put(item, "fence = :seen", {":seen": fence - 1})
+        done = dynamodb.put(item, "attribute_not_exists(pk)")
+    else:
+        done = dynamodb.put(item, "fence = :seen", {":seen": fence - 1})
+    return item if done else None
+
+
+def assure(held: Json | None) -> None:
+    """Raises LockLost unless the lock is held under the fence that the caller was given."""
+    if held is None:
+        raise LockLost("nobody has taken the lock of the environment", "", "start a release")
+    item = dynamodb.get(records.key(held["environment"]), "LOCK") or {}
+    if item.get("holder") and item["fence"] == int(held["fence"]):
+        return
+    holder = str(item.get("holder", ""))
+    raise LockLost(
+        "the lock of the environment was lost"
+        + (f" to {holder}, since {item.get('since')}" if holder else ": nobody holds it"),
+        f"environment {held['environment']}",
+        "what the other execution leaves behind counts: wait for its end, then start a release again",
+        holder=holder,
+    )
 
 
 def release(environment: str, execution: str) -> dict[str, Any]:
@@ -67,17 +143,22 @@ def release(environment: str, execution: str) -> dict[str, Any]:
     return {}
 
 
-def fence_of(environment: str, execution: str) -> int | None:
-    """The fence under which the execution holds the lock; None if it does not."""
-    item = dynamodb.get(records.key(environment), "LOCK")
-    return int(item["fence"]) if item and item.get("holder") == execution else None
-
-
-def _locked(environment: str, item: Mapping[str, Any]) -> EnvironmentLocked:
-    holder = str(item.get("holder", ""))
+def _locked(environment: str, item: Json) -> EnvironmentLocked:
+    holder, since = str(item.get("holder", "")), item.get("since")
+    cleans_up = bool(holder) and item.get("of", holder) != holder
+    doing = (
+        "was interrupted and has been cleaned up after"
+        if cleans_up
+        else "has been running in this environment"
+    )
+    state = states.current_state(holder) if holder else None
     return EnvironmentLocked(
-        f"release {item.get('release')} has been running in this environment since {item.get('since')}",
+        f"release {item.get('release')} {doing} since {since}" + (f", now at {state}" if state else ""),
         f"environment {environment}",
-        "wait for it to end, or stop it; a lock whose execution has ended is taken over by itself",
+        "wait for the clean-up to end; it frees the lock"
+        if cleans_up
+        else "wait for it to end, or stop it; what a stopped execution leaves is put right by itself",
         holder=holder,
+        since=since,
+        state=state,
     )

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway import commands, history, lock, records
+from slipway import commands, history, lock, records, restore_point, tiers
 from slipway.aws import s3, states
-from slipway.errors import EnvironmentLocked
+from slipway.errors import LockLost
 
 # us-east-1, eu-central-1 and most others; some regions cost up to half more.
 USD_PER_TRANSITION = 0.025 / 1000
@@ -28,6 +28,7 @@ Json = Mapping[str, Any]
 
 
 def record(
+    held: Json | None,
     request: Json,
     ending: str,
     execution: Json,
@@ -36,26 +37,33 @@ def record(
     failure: Json | None,
     bucket: str,
     log_group: str,
+    migrations: Json,
 ) -> dict[str, Any]:
     """Writes what is remembered of the release, and answers its receipt.
 
-    Raises EnvironmentLocked if the lock has been lost to another execution before a success could be
-    recorded.
+    `held`: the lock {"environment", "fence"}. Raises LockLost if it has been lost before a success could be
+    recorded; a failure is a part of the history whoever holds it.
     """
     environment, release = request["environment"], request["release"]
+    if ending == "Succeeded":
+        lock.assure(held)
     before = records.current(environment["name"])
     now = datetime.now(UTC)
     told = {
         **facts(request, ending, execution, servers, failure, now),
+        **migrated(release, migrations, log_group),
         "links": links(execution, outputs, bucket, log_group, _key(environment, execution)),
-        "undo": undo(execution["arn"], before, environment) if ending == "Succeeded" else None,
+        "undo": _undo(execution["arn"], before, request, ending),
         **course(execution["arn"], now),
     }
     records.register(environment)
-    if ending == "Succeeded":
-        _set_current(environment, release, execution["arn"])
-    short = {name: value for name, value in told.items() if name != "states"}
-    records.add_history(environment["name"], execution["startedAt"], release["id"], execution["name"], short)
+    if not told["unchanged"]:
+        if ending == "Succeeded":
+            _set_current(environment, release, held, outputs)
+        short = {name: value for name, value in told.items() if name != "states"}
+        records.add_history(
+            environment["name"], execution["startedAt"], release["id"], execution["name"], short
+        )
     s3.put(bucket, _key(environment, execution), json.dumps(told, indent=2).encode(), "application/json")
     return told
 
@@ -70,6 +78,8 @@ def facts(
         "environment": request["environment"]["name"],
         "url": f"https://{request['environment']['domain']['name']}",
         "release": dict(request["release"]),
+        "unchanged": request.get("outcome") == "unchanged",
+        "backTo": request.get("backTo"),
         "before": previous["id"] if previous else None,
         "ending": ending,
         "failure": dict(failure) if failure else None,
@@ -78,6 +88,25 @@ def facts(
         "recordedAt": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "seconds": round((now - started).total_seconds(), 3),
         "servers": [dict(server) for server in servers],
+    }
+
+
+def migrated(release: Json, migrations: Json, log_group: str) -> dict[str, Any]:
+    """{"migrations": {"pending", "ran", "seconds", "log"}, "restorePoint": {"snapshot", "why"}}.
+
+    `migrations`: {"found", "restorePoint", "ran"}, each None if the release did not come so far. Of a
+    migration that failed, `ran` is not known here: see the failure, and the database.
+    """
+    found, ran = migrations["found"], migrations["ran"]
+    log = commands.log_link(log_group, ran["command"], ran["server"]) if ran else None
+    return {
+        "migrations": {
+            "pending": found["pending"] if found else None,
+            "ran": ran["migrations"] if ran else [],
+            "seconds": ran["seconds"] if ran else None,
+            "log": log,
+        },
+        "restorePoint": restore_point.told(release, found, migrations["restorePoint"]),
     }
 
 
@@ -94,6 +123,12 @@ def links(
     }
 
 
+def _undo(execution: str, before: Json | None, request: Json, ending: str) -> str | None:
+    if ending != "Succeeded" or request.get("outcome") == "unchanged":
+        return None
+    return undo(execution, before, request["environment"])
+
+
 def undo(execution: str, before: Json | None, environment: Json) -> str | None:
     """The command that releases again what was there before; None if there was nothing.
 
@@ -105,10 +140,7 @@ def undo(execution: str, before: Json | None, environment: Json) -> str | None:
     same = before["environment"] == environment
     again = {
         "environment": environment["name"] if same else before["environment"],
-        "release": {
-            **{part: before["release"][part] for part in ("id", "artifact", "sha256")},
-            "migrate": False,
-        },
+        "release": {"id": before["release"]["id"]},
     }
     machine = ":".join(execution.replace(":execution:", ":stateMachine:").split(":")[:7])
     region = execution.split(":")[3]
@@ -158,11 +190,13 @@ def _key(environment: Json, execution: Json) -> str:
     return f"receipts/{environment['name']}/{execution['name']}.json"
 
 
-def _set_current(environment: Json, release: Json, execution: str) -> None:
-    fence = lock.fence_of(environment["name"], execution)
-    if fence is None or not records.set_current(environment, release, fence):
-        raise EnvironmentLocked(
-            "the lock of the environment was lost to another execution before the release could be recorded",
+def _set_current(environment: Json, release: Json, held: Json | None, outputs: Json) -> None:
+    """The fence is looked at once more by the write itself."""
+    if held is None or not records.set_current(
+        environment, release, int(held["fence"]), outputs, tiers.digest()
+    ):
+        raise LockLost(
+            "a later holder of the lock has recorded its release already",
             f"environment {environment['name']}",
             "see which release the other execution leaves behind",
         )

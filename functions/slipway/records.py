@@ -4,6 +4,8 @@ pk                  sk                               what
 ENVIRONMENT#<name>  LOCK                             see slipway.lock
 ENVIRONMENT#<name>  CURRENT                          document {environment, release} of the last success;
 fence ENVIRONMENT#<name>  RELEASE#<started at>#<id>#<execution>   document: the receipt without its states
+ENVIRONMENT#<name>  SCALING                          group, and its processes that are suspended by us
+ENVIRONMENT#<name>  COMMAND#<token>                  a command was going to be sent, see slipway.once
 ENVIRONMENTS        <name>                           cidr, so that no two environments overlap
 """
 
@@ -15,13 +17,16 @@ from typing import Any
 
 from slipway.aws import dynamodb
 
+# Of a history: what one answer of DynamoDB holds (1 MB), some 3 KB each.
+MOST_RECEIPTS = 200
+
 
 def key(environment: str) -> str:
     return f"ENVIRONMENT#{environment}"
 
 
 def current(environment: str) -> dict[str, Any] | None:
-    """{"environment": {…}, "release": {…}} of the last release that succeeded."""
+    """{"environment", "release", "outputs", "templates"} of the last release that succeeded."""
     item = dynamodb.get(key(environment), "CURRENT")
     return dict(json.loads(item["document"])) if item else None
 
@@ -35,20 +40,45 @@ def register(environment: Mapping[str, Any]) -> None:
     dynamodb.put({"pk": "ENVIRONMENTS", "sk": environment["name"], "cidr": environment["network"]["cidr"]})
 
 
-def set_current(environment: Mapping[str, Any], release: Mapping[str, Any], fence: int) -> bool:
+def set_current(
+    environment: Mapping[str, Any],
+    release: Mapping[str, Any],
+    fence: int,
+    outputs: Mapping[str, Any] | None = None,
+    templates: str = "",
+) -> bool:
     """Makes this the environment's current release, unless a later holder of the lock has set one. Whether
-    it did."""
+    it did. `templates`: the digest of the tiers' templates that it was built from."""
     return dynamodb.put(
         {
             "pk": key(environment["name"]),
             "sk": "CURRENT",
             "fence": fence,
             "release": release["id"],
-            "document": json.dumps({"environment": environment, "release": release}),
+            "document": json.dumps(
+                {
+                    "environment": environment,
+                    "release": release,
+                    "outputs": outputs or {},
+                    "templates": templates,
+                }
+            ),
         },
         "attribute_not_exists(pk) OR fence <= :fence",
         {":fence": fence},
     )
+
+
+def history(environment: str) -> list[dict[str, Any]]:
+    """The newest receipts of the environment without their states, the oldest of them first."""
+    items = dynamodb.last(key(environment), "RELEASE#", MOST_RECEIPTS)
+    return [json.loads(item["document"]) for item in items]
+
+
+def claim(environment: str, token: str) -> bool:
+    """Whether nobody has claimed the token before."""
+    item = {"pk": key(environment), "sk": f"COMMAND#{token}"}
+    return dynamodb.put(item, "attribute_not_exists(pk)")
 
 
 def add_history(

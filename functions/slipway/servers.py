@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from slipway import waves
 from slipway.aws import autoscaling, ssm
 from slipway.patience import DEFAULT, Patience, linger
 
 
-def check(group: str, patience: Patience = DEFAULT) -> dict[str, Any]:
-    """{"status": "ready" | "waiting", "servers": [{"id", "zone", "address"}] that are, "detail": what the
+def check(group: str, rollout: Mapping[str, Any], patience: Patience = DEFAULT) -> dict[str, Any]:
+    """{"status": "ready" | "waiting", "servers": [{"id", "zone", "address"}] that are, "waves": [{"servers":
+    [ids]}] in which they get a release, "drainWaves": the same if they have to be drained, "detail": what the
     others lack}."""
     seen = linger(lambda: _look(group), lambda seen: seen["status"] == "ready", patience)
     if seen["status"] == "waiting":
         trouble = last_failure(autoscaling.activities(group))
         seen["detail"] += f"; {trouble}" if trouble else ""
-    return seen
+    found = seen["servers"]
+    drained = waves.cut(found, {**rollout, "strategy": "drain"})
+    return {**seen, "waves": waves.cut(found, rollout), "drainWaves": drained}
 
 
 def _look(name: str) -> dict[str, Any]:
@@ -54,7 +58,7 @@ def judged(
 def _lack(instance: Mapping[str, Any], agents: Mapping[str, Mapping[str, Any]]) -> str:
     """What a server lacks; nothing if it is ready."""
     state = instance["LifecycleState"]
-    if state.startswith(("Terminat", "Detach")):
+    if _leaves(instance):
         return "leaves"
     if state != "InService":
         return f"is {state}"
@@ -64,6 +68,19 @@ def _lack(instance: Mapping[str, Any], agents: Mapping[str, Mapping[str, Any]]) 
     if agent is None:
         return "has not been heard of by Systems Manager"
     return "" if agent["PingStatus"] == "Online" else f"has an agent that is {agent['PingStatus']}"
+
+
+def _leaves(instance: Mapping[str, Any]) -> bool:
+    return str(instance["LifecycleState"]).startswith(("Terminat", "Detach"))
+
+
+def gone(servers: Sequence[str]) -> set[str]:
+    """Those that their group has let go since: scaled in, or ended by a person through the group.
+
+    One that broke is not among them: while its group's processes are suspended it stays a member.
+    """
+    members = autoscaling.members(servers) if servers else {}
+    return {server for server in servers if server not in members or _leaves(members[server])}
 
 
 def last_failure(activities: Sequence[Mapping[str, Any]]) -> str:

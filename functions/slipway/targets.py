@@ -5,19 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from slipway import servers as fleet
 from slipway.aws import elb
+from slipway.errors import CapacityMissing
 from slipway.patience import DEFAULT, Patience, linger
 
 Target = dict[str, str]
 
+# Targets that an answer names: enough to know what is wrong, few enough for a payload.
+MOST_TOLD = 20
+
 
 def drain(group: str, servers: Sequence[str], seconds: int, patience: Patience = DEFAULT) -> dict[str, Any]:
     """Takes servers out; connections that they have may go on for `seconds`. Answers what `check_drained`
-    answers."""
+    answers; raises CapacityMissing if nobody would be left to serve."""
+    _assure_others(states(elb.health(group)), servers)
     if elb.drain_seconds(group) != seconds:
         elb.set_drain_seconds(group, seconds)
     elb.deregister(group, servers)
     return check_drained(group, servers, patience)
+
+
+def _assure_others(found: Sequence[Target], servers: Sequence[str]) -> None:
+    """Taking these out must leave a healthy one in, unless they are all that there is, or nobody serves."""
+    serving = {target["server"] for target in found if target["state"] == "healthy"}
+    others = [target for target in found if target["server"] not in servers]
+    if not others or not serving & set(servers) or serving - set(servers):
+        return
+    told = ", ".join(f"{one['server']} is {one['state']} ({one['reason']})" for one in others)
+    raise CapacityMissing(
+        f"no other server is healthy, so that taking {', '.join(servers)} out would end the site: {told}",
+        "load balancer",
+        "see why the others are not healthy",
+        targets=others[:20],
+    )
 
 
 def check_drained(group: str, servers: Sequence[str], patience: Patience = DEFAULT) -> dict[str, Any]:
@@ -35,14 +56,20 @@ def _draining(group: str, servers: Sequence[str]) -> list[str]:
 
 def restore(group: str, servers: Sequence[str], patience: Patience = DEFAULT) -> dict[str, Any]:
     """Puts servers back; those that are in stay in. Answers what `check` answers."""
-    elb.register(group, servers)
+    gone = fleet.gone(servers)
+    staying = [server for server in servers if server not in gone]
+    if staying:
+        elb.register(group, staying)
     return check(group, servers, patience)
 
 
 def check(group: str, servers: Sequence[str], patience: Patience = DEFAULT) -> dict[str, Any]:
-    """{"status": "healthy" | "waiting", "targets": [{"server", "state", "reason"}]} of these servers."""
-    targets = linger(lambda: _of(group, servers), healthy, patience)
-    return {"status": "healthy" if healthy(targets) else "waiting", "targets": targets}
+    """{"status": "healthy" | "waiting", "targets": [{"server", "state", "reason"}] of these servers that are
+    not healthy}; of those that have left their group since nothing is expected."""
+    found = linger(lambda: _unhealthy(group, servers), lambda seen: not seen, patience)
+    gone = fleet.gone([target["server"] for target in found])
+    found = [target for target in found if target["server"] not in gone]
+    return {"status": "waiting" if found else "healthy", "targets": found[:MOST_TOLD]}
 
 
 def all_targets(group: str) -> list[Target]:
@@ -50,14 +77,11 @@ def all_targets(group: str) -> list[Target]:
     return [target for target in states(elb.health(group)) if target["state"] not in ("draining", "unused")]
 
 
-def healthy(targets: Sequence[Target]) -> bool:
-    return bool(targets) and all(target["state"] == "healthy" for target in targets)
-
-
-def _of(group: str, servers: Sequence[str]) -> list[Target]:
+def _unhealthy(group: str, servers: Sequence[str]) -> list[Target]:
     listed = {target["server"]: target for target in states(elb.health(group))}
     absent = {"state": "unused", "reason": "not registered"}
-    return [listed.get(server, {"server": server, **absent}) for server in servers]
+    found = [listed.get(server, {"server": server, **absent}) for server in servers]
+    return [target for target in found if target["state"] != "healthy"]
 
 
 def states(descriptions: Sequence[Mapping[str, Any]]) -> list[Target]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -56,6 +57,12 @@ def tags(environment: str, tier: str) -> dict[str, str]:
 def template(tier: str) -> str:
     """The tier's template, as it travels with the code."""
     return (Path(__file__).parent.parent / "tiers" / f"{tier}.yaml").read_text()
+
+
+def digest() -> str:
+    """Of all templates: another one means that an environment may be built differently than it was."""
+    texts = "\0".join(template(tier) for tier in TIERS)
+    return hashlib.sha256(texts.encode()).hexdigest()
 
 
 def image_bucket(environment: str, settings: Settings) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slipway import artifact, records, request, schema
+from slipway import artifact, back_to, records, request, schema, tiers, waves
 from slipway.errors import InvalidInput
 from slipway.schema import Problem
 
@@ -23,10 +23,12 @@ def input_schema() -> dict[str, Any]:
 
 
 def validate(given: Any, bucket: str) -> dict[str, Any]:
-    """The completed request: {environment, release, rollout, allow, previous}; raises InvalidInput with all
-    problems.
+    """The completed request: {environment, release, rollout, allow, previous, backTo, recorded}; raises
+    InvalidInput with all problems.
 
-    `previous` is {id, artifact, sha256} of the environment's current release, or None.
+    `previous` is {id, artifact, sha256} of the environment's current release, or None. `backTo`: see
+    back_to.resolved, None for a release with an artifact of its own. `recorded`: {"same": whether exactly
+    this is what was released last, "outputs": of the tiers, then}.
     """
     _refuse(schema.problems(input_schema(), given))
     completed = schema.complete(input_schema(), given)
@@ -35,13 +37,40 @@ def validate(given: Any, bucket: str) -> dict[str, Any]:
         name = name["name"]
     known = records.current(name)
     completed["environment"] = _described(completed["environment"], known)
+    release = completed["release"]
+    current, history = (known or {}).get("release", {}).get("id"), records.history(name)
+    by_id = not release["artifact"] and not release["sha256"]
     _refuse(
         [
             *request.problems(completed["environment"], records.cidrs()),
-            *artifact.problems(completed["release"], bucket),
+            *waves.problems(completed["environment"], completed["rollout"]),
+            *back_to.problems(release, current, history),
+            *(artifact.problems(release, bucket) if release["artifact"] and release["sha256"] else []),
         ]
     )
-    return {**completed, "previous": _previous(known)}
+    completed["release"], told = back_to.resolved(release, current, history) if by_id else (release, None)
+    return {
+        **completed,
+        "previous": _previous(known),
+        "backTo": told,
+        "recorded": _recorded(completed, known, history),
+    }
+
+
+def _recorded(
+    completed: Mapping[str, Any], known: Mapping[str, Any] | None, history: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A release that failed since may have changed tiers: then nothing is taken as it was recorded."""
+    if known is None or "templates" not in known or not history or history[-1]["ending"] != "Succeeded":
+        return {"same": False, "outputs": {}}
+    wanted, was = completed["release"], known["release"]
+    same = (
+        completed["environment"] == known["environment"]
+        and all(wanted[part] == was[part] for part in ("id", "sha256"))
+        and (was["migrate"] or not wanted["migrate"])
+        and known["templates"] == tiers.digest()
+    )
+    return {"same": same, "outputs": known["outputs"] if same else {}}
 
 
 def _described(environment: str | dict[str, Any], known: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 A group is brought to its desired capacity whenever it changes and whenever one of its servers ends;
 new servers go to the zone with the fewest, and to the target groups once they run. A server that
-leaves is drained first.
+leaves is drained first. Processes can be suspended: Launch, Terminate, HealthCheck, ReplaceUnhealthy and
+AddToLoadBalancer then really stop; of the others (no alarm, schedule, rebalancing or refresh is played here)
+it is kept that they are.
 """
 
 from __future__ import annotations
@@ -40,6 +42,12 @@ RELIES_ON = (
 
 TYPE = "AWS::AutoScaling::AutoScalingGroup"
 TICK_SECONDS = 0.5
+PROCESSES = frozenset(
+    {
+        *("Launch", "Terminate", "AddToLoadBalancer", "AlarmNotification", "AZRebalance", "HealthCheck"),
+        *("InstanceRefresh", "ReplaceUnhealthy", "ScheduledActions"),
+    }
+)
 RETRY_SECONDS = 10.0
 """Pause after a launch that failed, so that a server that cannot boot is not tried without end at once."""
 
@@ -57,7 +65,7 @@ def install(region: Region) -> None:
     service._reconcile_instances = groups.agree
     wrap_action(service, "CreateAutoScalingGroup", groups.with_targets)
     wrap_action(service, "SetDesiredCapacity", _within_bounds)
-    wrap_action(service, "DescribeAutoScalingGroups", _with_target_arns)
+    wrap_action(service, "DescribeAutoScalingGroups", _with_what_is_left_out)
     replace(service, "_instance_member_xml", _with_instance_type)
     service._ACTION_MAP["DeleteAutoScalingGroup"] = groups.delete_action(
         service._ACTION_MAP["DeleteAutoScalingGroup"]
@@ -65,6 +73,8 @@ def install(region: Region) -> None:
     service._ACTION_MAP["DescribeScalingActivities"] = groups.describe_activities
     service._ACTION_MAP["TerminateInstanceInAutoScalingGroup"] = groups.terminate_action
     service._ACTION_MAP["SetInstanceHealth"] = groups.set_health
+    service._ACTION_MAP["SuspendProcesses"] = groups.change_processes("SuspendProcesses")
+    service._ACTION_MAP["ResumeProcesses"] = groups.change_processes("ResumeProcesses")
     service._ACTION_MAP["StartInstanceRefresh"] = _not_offered("StartInstanceRefresh")
     service._ACTION_MAP["PutLifecycleHook"] = _not_offered("PutLifecycleHook")
     wrap_type(TYPE, "create", groups.created)
@@ -103,14 +113,15 @@ class Groups:
         """One step from what is to what is wanted. Quick: servers boot and end in the background."""
         with self._lock, scope(self._region):
             self._follow(group)
-            self._replace_unhealthy(group)
+            if not suspended(group, "ReplaceUnhealthy"):
+                self._replace_unhealthy(group)
             serving = [i for i in group["Instances"] if not _leaving(i)]
             surplus = len(serving) - int(group["DesiredCapacity"])
-            if surplus > 0:
+            if surplus > 0 and not suspended(group, "Terminate"):
                 for instance in oldest_of_fullest_zone(serving, surplus):
                     self._retire(group, instance, "a difference between desired and actual capacity")
             for _ in range(-surplus):
-                if not self._launch(group):
+                if suspended(group, "Launch") or not self._launch(group):
                     break
             self._register(group)
 
@@ -124,6 +135,8 @@ class Groups:
             if state == "running" and instance["LifecycleState"] == "Pending":
                 instance["LifecycleState"] = "InService"
                 self._note(group, "Successful", f"Launching a new EC2 instance: {identifier}")
+            elif state in ("shutting-down", "terminated") and _kept(group, instance):
+                instance["HealthStatus"] = "Unhealthy"
             elif state == "terminated":
                 self._left(group, instance, record)
             elif state == "shutting-down" and not _leaving(instance):
@@ -229,7 +242,9 @@ class Groups:
                 if i["LifecycleState"] == "InService" and (arn, i["InstanceId"]) not in self._registered
             ]
             if fresh:
-                self._region.register_targets(arn, fresh)
+                if not suspended(group, "AddToLoadBalancer"):
+                    self._region.register_targets(arn, fresh)
+                # On AWS, too, servers that came while it was suspended are not added afterwards.
                 self._registered.update((arn, identifier) for identifier in fresh)
 
     def _deregister(self, group: Mapping[str, Any], identifier: str) -> None:
@@ -405,6 +420,27 @@ class Groups:
             f"<TerminateInstanceInAutoScalingGroupResult>{activity}</TerminateInstanceInAutoScalingGroupResult>",
         )
 
+    def change_processes(self, action: str) -> Handler:
+        """SuspendProcesses or ResumeProcesses; none named: all."""
+        service = ministack("services.autoscaling")
+
+        def change(params: dict[str, Any]) -> Any:
+            name = service._p(params, "AutoScalingGroupName")
+            group = service._asgs.get(name)
+            named = service._parse_member_list(params, "ScalingProcesses")
+            if group is None:
+                return service._error("ValidationError", f"AutoScalingGroup name not found - null ({name})")
+            if unknown := set(named) - PROCESSES:
+                return service._error("ValidationError", f"Unknown process types: {sorted(unknown)}")
+            with self._lock:
+                before = set(group.get("_suspended", ()))
+                chosen = set(named) or set(PROCESSES)
+                group["_suspended"] = before | chosen if action == "SuspendProcesses" else before - chosen
+                self.agree(group)
+            return service._xml(200, f"{action}Response", "")
+
+        return change
+
     def set_health(self, params: dict[str, Any]) -> Any:
         """SetInstanceHealth."""
         service = ministack("services.autoscaling")
@@ -481,6 +517,16 @@ def oldest_of_fullest_zone(instances: Sequence[dict[str, Any]], number: int) -> 
     return chosen
 
 
+def suspended(group: Mapping[str, Any], process: str) -> bool:
+    """Whether a process of the group is suspended."""
+    return process in group.get("_suspended", ())
+
+
+def _kept(group: Mapping[str, Any], instance: Mapping[str, Any]) -> bool:
+    """Whether a server that broke stays a member: health checks find it, but nobody replaces it."""
+    return suspended(group, "ReplaceUnhealthy") and instance["LifecycleState"] == "InService"
+
+
 def _leaving(instance: Mapping[str, Any]) -> bool:
     return str(instance["LifecycleState"]).startswith("Terminat")
 
@@ -525,8 +571,8 @@ def _within_bounds(original: Handler) -> Handler:
     return change
 
 
-def _with_target_arns(original: Handler) -> Handler:
-    """DescribeAutoScalingGroups with each group's TargetGroupARNs."""
+def _with_what_is_left_out(original: Handler) -> Handler:
+    """DescribeAutoScalingGroups with each group's TargetGroupARNs and SuspendedProcesses."""
 
     def describe(params: dict[str, Any]) -> Any:
         status, headers, body = original(params)
@@ -534,7 +580,14 @@ def _with_target_arns(original: Handler) -> Handler:
         for name, group in ministack("services.autoscaling")._asgs.items():
             arns = "".join(f"<member>{arn}</member>" for arn in _target_groups(group))
             marker = f"<AutoScalingGroupName>{name}</AutoScalingGroupName><AutoScalingGroupARN>"
-            text = text.replace(marker, f"<TargetGroupARNs>{arns}</TargetGroupARNs>{marker}")
+            processes = "".join(
+                f"<member><ProcessName>{process}</ProcessName>"
+                "<SuspensionReason>User suspended</SuspensionReason></member>"
+                for process in sorted(group.get("_suspended", ()))
+            )
+            added = f"<TargetGroupARNs>{arns}</TargetGroupARNs>"
+            added += f"<SuspendedProcesses>{processes}</SuspendedProcesses>"
+            text = text.replace(marker, added + marker)
         return status, headers, text.encode()
 
     return describe

@@ -38,6 +38,7 @@ def install(region: Region) -> None:
         ministack(module).is_root_access_key = _is_root_access_key
     replace(ministack("app"), "pin_request_origin", _private_transport)
     replace(ministack("core.iam_actions"), "extract_resource_arn", _log_streams)
+    replace(ministack("core.iam_actions"), "extract_resource_arn", _snapshots)
     replace(ministack("core.iam_actions"), "request_tag_context", _event_sources)
 
 
@@ -73,6 +74,29 @@ def _log_streams(original: Callable[..., str]) -> Callable[..., str]:
         if action in LOG_STREAM_ACTIONS:
             return f"{arn}:log-stream:{json.loads(body or b'{}').get('logStreamName', '')}"
         return f"{arn}:*" if action == "DescribeLogStreams" else arn
+
+    return resource
+
+
+def _snapshots(original: Callable[..., str]) -> Callable[..., str]:
+    """Calls about a DB snapshot alone are checked against the snapshot."""
+
+    def resource(
+        service: str,
+        method: str,
+        path: str,
+        headers: Any,
+        body: bytes,
+        params: dict[str, Any],
+        region: str,
+        account: str,
+    ) -> str:
+        arn = original(service, method, path, headers, body, params, region, account)
+        if service != "rds" or arn != "*" or "DBSnapshotIdentifier" not in params:
+            return arn
+        given = params["DBSnapshotIdentifier"]
+        name = given[0] if isinstance(given, list) else given
+        return f"arn:aws:rds:{region}:{account}:snapshot:{name}"
 
     return resource
 

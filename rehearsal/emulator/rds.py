@@ -29,6 +29,8 @@ RELIES_ON = (
     ("services.rds", "_instance_xml"),
     ("services.rds", "_single_instance_response"),
     ("services.rds", "_create_snapshot_internal"),
+    ("services.rds", "_snapshot_xml"),
+    ("services.rds", "_xml"),
     ("services.rds", "_resolve_instance"),
     ("services.rds", "_error"),
     ("services.rds", "_p"),
@@ -72,7 +74,7 @@ def install(region: Region) -> None:
     wrap_action(rds, "CreateDBInstance", lambda original: _create_by_api(databases, original))
     wrap_action(rds, "DeleteDBInstance", lambda original: _delete_by_api(databases, original))
     wrap_action(rds, "ModifyDBInstance", lambda original: _modify_by_api(databases, original))
-    wrap_action(rds, "CreateDBSnapshot", _snapshot_by_api)
+    wrap_action(rds, "CreateDBSnapshot", lambda original: _snapshot_by_api(databases, original))
     wrap_action(rds, "DeleteDBSnapshot", lambda original: _delete_snapshot(region, original))
     rds._ACTION_MAP["RebootDBInstance"] = _reboot_by_api(databases)
     notify(
@@ -257,15 +259,36 @@ def _reboot_by_api(databases: Databases) -> Handler:
     return reboot
 
 
-def _snapshot_by_api(original: Handler) -> Handler:
-    """Snapshots of a running instance: not yet behind anything, so refused."""
+def _snapshot_by_api(databases: Databases, original: Handler) -> Handler:
+    """A copy of a running instance's data; the snapshot is `creating` until the copy is whole."""
     rds = ministack("services.rds")
 
     @functools.wraps(original)
     def snapshot(params: dict[str, Any]) -> Any:
-        if rds._resolve_instance(rds._p(params, "DBInstanceIdentifier")) is None:
+        instance = rds._resolve_instance(rds._p(params, "DBInstanceIdentifier"))
+        name = rds._p(params, "DBSnapshotIdentifier")
+        known = instance is not None and databases.known(instance["DBInstanceIdentifier"])
+        if not known or not name or name in rds._snapshots:
             return original(params)
-        return _refuse("CreateDBSnapshot of a running instance")(params)
+        if (answer := _unready(instance)) is not None:
+            return answer
+        if not re.fullmatch(r"(?!.*--)[A-Za-z][A-Za-z0-9-]{0,253}[A-Za-z0-9]", name):
+            return rds._error("InvalidParameterValue", f"{name} is not a name for a snapshot", 400)
+        # Before the record exists: nobody may see it as available.
+        instance["DBInstanceStatus"] = "backing-up"
+        response = original(params)
+        if response[0] >= 400:
+            instance["DBInstanceStatus"] = "available"
+            return response
+        record = rds._snapshots[name]
+        record |= {"Status": "creating", "PercentProgress": 0, "VpcId": instance["DBSubnetGroup"]["VpcId"]}
+        databases.copy(instance, record)
+        return rds._xml(
+            200,
+            "CreateDBSnapshotResponse",
+            f"<CreateDBSnapshotResult><DBSnapshot>{rds._snapshot_xml(record)}</DBSnapshot>"
+            "</CreateDBSnapshotResult>",
+        )
 
     return snapshot
 

@@ -531,6 +531,9 @@ def _command_fits(command: Command, key: str, value: str) -> bool:
         return command.status()[0] == value
     if key == "DocumentName":
         return command.document == value
+    if key == "ExecutionStage":
+        under_way = command.status()[0] in ("Pending", "InProgress", "Cancelling")
+        return under_way == (value == "Executing")
     raise Refused("InvalidFilterKey", f"The filter {key} is not known")
 
 

@@ -42,6 +42,7 @@ RELIES_ON = (
     ("services.stepfunctions", "_SFN_WAIT_SCALE"),
     ("services.stepfunctions", "_ExecutionError"),
     ("services.stepfunctions", "_add_event"),
+    ("services.stepfunctions", "_emit_execution_status_event"),
     ("services.stepfunctions", "_executions"),
     ("services.stepfunctions", "_state_machines"),
     ("services.cloudformation.provisioners", "_sfn_definition"),
@@ -140,6 +141,8 @@ class _Machines:
         self._service._add_event(
             execution, "ExecutionTimedOut", {"executionTimedOutEventDetails": {"error": "States.Timeout"}}
         )
+        # As for every other end, the default event bus hears of it.
+        self._service._emit_execution_status_event(execution)
 
     def run_states(
         self,

@@ -23,6 +23,12 @@ Node = tuple[str, str]  # module, name at its top level
 # Operations whose permission has another name.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html#API_HeadObject_RequestSyntax
 RENAMED = {("s3", "head_object"): "s3:GetObject"}
+# Services whose actions do not begin as their requests are signed.
+PREFIXES = {"monitoring": "cloudwatch"}
+
+# What AWS asks for besides the operation's own permission, when a keyword is given.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonrds.html
+ALONG = {("rds", "create_db_snapshot", "Tags"): "rds:AddTagsToResource"}
 
 
 @dataclass
@@ -47,6 +53,11 @@ class Call:
         needed = {RENAMED.get((self.service, self.operation)) or action(self.service, self.operation)}
         if "RoleARN" in self.keywords:
             needed.add("iam:PassRole")
+        needed |= {
+            also
+            for (service, operation, keyword), also in ALONG.items()
+            if (service, operation) == (self.service, self.operation) and keyword in self.keywords
+        }
         return needed
 
 
@@ -163,7 +174,7 @@ def action(service: str, operation: str) -> str:
     """The IAM action of an operation of boto3, as botocore names both: `states:DescribeExecution`."""
     model = botocore.session.get_session().get_service_model(service)
     names = {xform_name(name): name for name in model.operation_names}
-    return f"{model.signing_name}:{names[operation]}"
+    return f"{PREFIXES.get(model.signing_name, model.signing_name)}:{names[operation]}"
 
 
 def environment(pieces: list[ast.AST]) -> set[str]:

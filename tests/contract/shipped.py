@@ -14,7 +14,7 @@ from tests.workflow.engine import MACHINES, ROOT, definition, states_of
 from tools.draw_network import load
 
 TIERS = ("network", "certificate", "database", "storage", "web", "load_balancer")
-STEPS = ("prepare", "stage", "configure", "migrate", "activate", "report")
+STEPS = ("prepare", "stage", "configure", "pending", "migrate", "activate", "report")
 FUNCTIONS = ROOT / "functions"
 
 Json = dict[str, Any]

@@ -11,7 +11,8 @@ from typing import Any
 import jsonata
 import pytest
 
-from slipway import errors
+from slipway import clean_up, errors
+from slipway.waves import MOST_WAVES
 from tests.contract.shipped import (
     FUNCTIONS,
     STEPS,
@@ -23,6 +24,7 @@ from tests.contract.shipped import (
     machine_file,
     machines,
     placeholders,
+    resources,
     setting,
     snake,
     strings,
@@ -30,7 +32,7 @@ from tests.contract.shipped import (
     tier,
 )
 from tests.workflow.engine import MACHINES, SHORT, definition, states_of, substitute
-from tests.workflow.fleet import fleet
+from tests.workflow.fleet import always, fleet, request
 from tests.workflow.test_release import release
 
 INVOKE = "arn:aws:states:::lambda:invoke"
@@ -220,7 +222,9 @@ def test_a_choice_that_waits_defaults_to_failure(machine: str) -> None:
         for name, state in scope["States"].items():
             if any("$millis() <" in rule["Condition"] for rule in state.get("Choices", [])):
                 default = scope["States"][state["Default"]]
-                assert default["Type"] == "Fail" or "failure" in state["Assign"], name
+                last = state["Choices"][-1]
+                told = last["Assign"] if last["Condition"] == "{% true %}" else state.get("Assign", {})
+                assert default["Type"] == "Fail" or {"failure", "rollback"} & told.keys(), name
 
 
 @each_machine
@@ -337,13 +341,13 @@ def test_a_roll_out_has_time_for_every_wave_of_the_largest_environment() -> None
         seconds("RollOut", name) for name in machines()["RollOut"]["DefinitionSubstitutions"] if name in SHORT
     ]
     schema = input_schema()
-    drain = schema["properties"]["rollout"]["properties"]["drainSeconds"]["maximum"]
-    waves = schema["properties"]["environment"]["properties"]["web"]["properties"]["max"]["maximum"]
-    calls = 6 * 60  # three that change something, three last looks, each once and at its longest
+    rollout = schema["properties"]["rollout"]["properties"]
+    chosen = rollout["drainSeconds"]["maximum"] + rollout["bakeSeconds"]["maximum"]
+    calls = 8 * 60  # three that change something, a bake, four last looks, each once and at its longest
     states = dict(states_of(definition("RollOut")))
     waits = sum(given) - seconds("RollOut", "PollSeconds")
     put_back = longest("RollOut", states["RestoreAfterFailure"])
-    assert definition("RollOut")["TimeoutSeconds"] >= waves * (drain + waits + calls) + put_back
+    assert definition("RollOut")["TimeoutSeconds"] >= MOST_WAVES * (chosen + waits + calls) + put_back
     for state in nested("RollOut"):
         assert state["TimeoutSeconds"] >= definition("RollOut")["TimeoutSeconds"] + 300
 
@@ -361,12 +365,20 @@ def input_schema() -> Json:
 # --- transitions ------------------------------------------------------------------------------------------
 
 
-def test_a_release_to_two_servers_with_unchanged_infrastructure_takes_74_transitions() -> None:
+def test_a_release_to_two_servers_with_unchanged_infrastructure_takes_79_transitions() -> None:
     """States entered in all executions together when there is nothing to wait for; 80 is the bound."""
     execution = release(fleet())
     assert execution.status == "SUCCEEDED"
-    assert len(execution.path) == 74
-    assert "all executions together: 74" in machine_file("Release").read_text()
+    assert len(execution.path) == 79
+    assert "all executions together: 79" in machine_file("Release").read_text()
+
+
+def test_the_same_input_again_takes_17_transitions_and_touches_nothing() -> None:
+    functions = fleet(ValidateInput=always(request(same=True)))
+    execution = release(functions)
+    assert execution.status == "SUCCEEDED"
+    assert len(execution.path) == 17
+    assert "with nothing to do: 17" in machine_file("Release").read_text()
 
 
 # --- errors -----------------------------------------------------------------------------------------------
@@ -384,10 +396,57 @@ def test_every_error_that_is_named_exists() -> None:
         assert named <= known | AWS_ERRORS | ENDINGS, f"{machine}.{name}"
 
 
-def test_whatever_a_release_calls_is_caught() -> None:
-    for name, state in definition("Release")["States"].items():
-        if state["Type"] in ("Task", "Parallel"):
-            assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+def test_whatever_a_release_or_a_clean_up_calls_is_caught() -> None:
+    """But the first state of a clean-up: before that has succeeded, there is nothing to go on with."""
+    for machine in ("Release", "CleanUp"):
+        for name, state in definition(machine)["States"].items():
+            if state["Type"] in ("Task", "Parallel") and name != "TakeOver":
+                assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+
+
+def test_a_clean_up_has_time_for_all_that_it_waits_for() -> None:
+    shipped = definition("CleanUp")
+    needed = sum(longest("CleanUp", state) for state in shipped["States"].values())
+    needed += sum(
+        seconds("CleanUp", name) for name in ("CommandsSeconds", "ServersSeconds", "HealthySeconds")
+    )
+    assert needed <= shipped["TimeoutSeconds"] <= needed * 1.1
+    for state in nested("CleanUp"):
+        assert state["TimeoutSeconds"] >= shipped["TimeoutSeconds"] + 300
+
+
+def test_states_that_a_clean_up_looks_for_are_states_of_the_release() -> None:
+    states = definition("Release")["States"]
+    assert {clean_up.PENDING, clean_up.MIGRATE, clean_up.RECORDED} <= states.keys()
+    assert {"CheckRestorePoint", "CreateRestorePoint"} <= states.keys()
+    assert f'"{clean_up.ROLL_OUT}"' in states["RollOut"]["Arguments"]["Name"]
+    assert set(clean_up.WAVE.values()) <= definition("RollOut")["States"].keys()
+
+
+def test_a_clean_up_is_started_by_every_end_that_is_no_success() -> None:
+    rule = machines()["CleanUp"]["Events"]["ReleaseEnded"]
+    assert rule["Type"] == "EventBridgeRule"
+    assert rule["Properties"]["Pattern"] == {
+        "source": ["aws.states"],
+        "detail-type": ["Step Functions Execution Status Change"],
+        "detail": {
+            "stateMachineArn": [{"Ref": "ReleaseStateMachine"}],
+            # https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+            "status": ["ABORTED", "FAILED", "TIMED_OUT"],
+        },
+    }
+
+
+def test_a_person_is_called_for_whatever_is_dirty() -> None:
+    [measure] = resources("AWS::Logs::MetricFilter").values()
+    [alarm] = resources("AWS::CloudWatch::Alarm").values()
+    assert measure["LogGroupName"] == {"Ref": "StateMachineLogGroup"}
+    assert '$.details.error = "FailedDirty"' in measure["FilterPattern"]["Fn::Sub"]
+    [made] = measure["MetricTransformations"]
+    assert (made["MetricNamespace"], made["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
+    assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+    [topic] = resources("AWS::SNS::Topic").values()
+    assert topic["KmsMasterKeyId"] == {"Ref": "TopicKey"}, "CloudWatch cannot use AWS's own key for SNS"
 
 
 def test_deadlines_are_explained_as_errors_of_functions_are() -> None:
@@ -471,7 +530,7 @@ def commands() -> Iterator[tuple[str, Json, Any]]:
 
 def test_every_document_is_started_with_its_parameters_and_its_time() -> None:
     started = list(commands())
-    assert sorted(step for step, _, _ in started) == sorted(STEPS)
+    assert {step for step, _, _ in started} == set(STEPS)
     for step, parameters, time in started:
         assert set(parameters) == set(document(step)["parameters"]), step
         assert time == int(document(step)["mainSteps"][0]["inputs"]["timeoutSeconds"]), step

@@ -238,6 +238,30 @@ def test_a_group_follows_its_desired_capacity_within_its_bounds(servers: Servers
     servers.settled(2)
 
 
+def test_while_its_processes_are_suspended_a_group_replaces_nobody(servers: Servers) -> None:
+    before = servers.settled(2)
+    scaling = servers.region.client("autoscaling")
+    with pytest.raises(ClientError, match="Unknown process"):
+        scaling.suspend_processes(AutoScalingGroupName=servers.group, ScalingProcesses=["Lunch"])
+    scaling.suspend_processes(
+        AutoScalingGroupName=servers.group, ScalingProcesses=["Launch", "ReplaceUnhealthy"]
+    )
+    servers.region.client("ec2").terminate_instances(InstanceIds=[before[0]])
+    until(lambda: servers.online() == [before[1]])
+
+    def health() -> dict[str, str]:
+        members = scaling.describe_auto_scaling_instances(InstanceIds=before)["AutoScalingInstances"]
+        return {one["InstanceId"]: one["HealthStatus"] for one in members}
+
+    until(lambda: health() == {before[0]: "Unhealthy", before[1]: "Healthy"})
+    time.sleep(2)
+    assert len(health()) == len(servers.instances()) == 2
+    scaling.resume_processes(
+        AutoScalingGroupName=servers.group, ScalingProcesses=["Launch", "ReplaceUnhealthy"]
+    )
+    assert before[0] not in servers.settled(2)
+
+
 def test_without_a_way_out_the_agent_is_not_online(servers: Servers) -> None:
     """Last: the private subnets lose their route to the NAT gateway, and get it back."""
     servers.settled(2)

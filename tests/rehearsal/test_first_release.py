@@ -75,7 +75,7 @@ def test_both_servers_stand_in_different_zones_and_are_healthy(region: Rehearsed
 def test_the_receipt_is_the_output_and_is_kept(region: Rehearsed, first: Ended) -> None:
     receipt = first.receipt
     assert receipt["ending"] == "Succeeded"
-    assert receipt["release"] == first.given["release"]
+    assert receipt["release"] == {"backup": True, **first.given["release"]}
     assert receipt["before"] is None
     assert sorted(one["server"] for one in receipt["servers"]) == sorted(region.servers())
     bucket, _, key = receipt["links"]["receipt"].removeprefix("s3://").partition("/")
@@ -157,7 +157,73 @@ def test_its_receipt_names_the_one_before(first: Ended, second: Second) -> None:
 def test_it_changed_no_infrastructure_and_took_few_transitions(second: Second) -> None:
     ended, _ = second
     assert not [state for state in ended.receipt["states"] if state["state"].endswith("/ApplyTier")]
-    assert ended.transitions <= 80
+    # 80, and what its migration costs: restore point 2, Migrate 4, one more look at each 3.
+    assert ended.transitions <= 80 + 6 + 2 * 3
+
+
+def test_its_migration_ran_after_a_restore_point_that_holds_the_data_as_it_was(
+    region: Rehearsed, first: Ended, second: Second
+) -> None:
+    receipt = second[0].receipt
+    assert receipt["migrations"]["pending"] == receipt["migrations"]["ran"] == ["20261108080000"]
+    name = receipt["restorePoint"]["snapshot"]
+    found = region.client("rds").describe_db_snapshots(DBSnapshotIdentifier=name)["DBSnapshots"]
+    assert [one["Status"] for one in found] == ["available"]
+    dump = (region.paths.run / "rds" / "snapshots" / name / "snapshot.sql").read_text()
+    assert "20261101090001" in dump, "a migration of the first release"
+    assert "20261108080000" not in dump
+    assert "`place`" not in dump
+    assert first.receipt["restorePoint"] == {
+        "snapshot": None,
+        "why": "not needed: the database was empty",
+    }
+
+
+def test_the_same_input_again_changes_nothing_and_says_so(region: Rehearsed, second: Second) -> None:
+    def running() -> set[str]:
+        asked = (
+            "systemctl show -p ActiveEnterTimestampMonotonic arable nginx; stat -c %Z /var/www/arable/current"
+        )
+        return {f"{server} {region.on(server, asked).stdout}" for server in region.servers()}
+
+    before = running()
+    again = region.succeed(second[0].given)
+    assert again.receipt["unchanged"]
+    assert again.transitions <= 25
+    assert not [state for state in again.receipt["states"] if "PlanTier" in state["state"]]
+    assert running() == before
+
+
+def test_back_to_the_release_before_by_hand_and_forth_again(region: Rehearsed, second: Second) -> None:
+    def released(name: str) -> Ended:
+        given = {"environment": "arable", "release": {"id": name}, "rollout": second[0].given["rollout"]}
+        ended = region.succeed(given)
+        assert region.site().get("/up").headers["X-Slipway-Release"] == ended.receipt["release"]["id"]
+        assert ended.transitions <= 80
+        assert staged_anew(region, ended) == []
+        return ended
+
+    back = released("previous")
+    assert back.receipt["before"] == second[0].given["release"]["id"]
+    assert back.receipt["backTo"]["migrationsSince"] == [
+        {"release": second[0].given["release"]["id"], "migrations": ["20261108080000"]}
+    ]
+    assert back.receipt["backTo"]["restorePoints"] == [second[0].receipt["restorePoint"]["snapshot"]]
+    forth = released(second[0].given["release"]["id"])
+    assert forth.receipt["backTo"]["says"].startswith("No migration ran since")
+
+
+def staged_anew(region: Rehearsed, ended: Ended) -> list[str]:
+    """Servers that fetched the release in that execution, though they had it."""
+    states, ssm = region.client("stepfunctions"), region.client("ssm")
+    name = ended.arn.rsplit(":", 1)[-1]
+    machine = region.outputs["ReleaseStateMachineArn"].replace("slipway-release", "slipway-run-command")
+    child = machine.replace(":stateMachine:", ":execution:") + f":{name}-stage"
+    command = json.loads(states.describe_execution(executionArn=child)["output"])["commandId"]
+    listed = ssm.list_command_invocations(CommandId=command, Details=True)["CommandInvocations"]
+    assert listed
+    outputs = {one["InstanceId"]: one["CommandPlugins"][0]["Output"] for one in listed}
+    return [server for server, output in outputs.items() if json.loads(output.splitlines()[0])["changed"]]
 
 
 # Releases that must fail, and what serves afterwards
@@ -266,7 +332,15 @@ def test_a_certificate_without_its_record_stays_pending_and_says_which(
     machine = region.outputs["ReleaseStateMachineArn"].replace("slipway-release", "slipway-deploy-tier")
     environment = completed(region, first) | {"name": "kept"}
     environment["domain"] = environment["domain"] | {"name": "kept.example", "dns": "elsewhere"}
+    lock = {
+        "pk": {"S": "ENVIRONMENT#kept"},
+        "sk": {"S": "LOCK"},
+        "holder": {"S": "test"},
+        "fence": {"N": "1"},
+    }
+    region.client("dynamodb").put_item(TableName=region.outputs["TableName"], Item=lock)
     given = {"environment": environment, "tier": "certificate", "outputs": {}, "allow": []}
+    given["lock"] = {"environment": "kept", "fence": 1}
     execution = states.start_execution(stateMachineArn=machine, name="kept-1", input=json.dumps(given))
     arn = execution["executionArn"]
 

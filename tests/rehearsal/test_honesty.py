@@ -268,6 +268,28 @@ def test_a_database_is_in_creation_until_it_accepts(world: World) -> None:
     assert created["MasterUserSecret"]["SecretArn"] not in [secret["ARN"] for secret in secrets]
 
 
+def test_a_snapshot_of_a_running_database_holds_what_was_in_it(world: World) -> None:
+    rds = world.account.client("rds")
+    assert world.database
+    identifier = rds.describe_db_instances()["DBInstances"][0]["DBInstanceIdentifier"]
+    asked = {"DBSnapshotIdentifier": "before-x", "DBInstanceIdentifier": identifier}
+    made = rds.create_db_snapshot(**asked, Tags=[{"Key": "slipway:execution", "Value": "e"}])["DBSnapshot"]
+    assert (made["Status"], made["PercentProgress"]) == ("creating", 0)
+    assert made["TagList"] == [{"Key": "slipway:execution", "Value": "e"}]
+    with pytest.raises(rds.exceptions.DBSnapshotAlreadyExistsFault):
+        rds.create_db_snapshot(**asked)
+
+    def status() -> str:
+        return str(rds.describe_db_snapshots(DBSnapshotIdentifier="before-x")["DBSnapshots"][0]["Status"])
+
+    assert until(lambda: status() == "available", 30)
+    dump = world.account.paths.run / "rds" / "snapshots" / "before-x" / "snapshot.sql"
+    assert "CREATE TABLE" in dump.read_text()
+    assert rds.describe_db_instances()["DBInstances"][0]["DBInstanceStatus"] == "available"
+    rds.delete_db_snapshot(DBSnapshotIdentifier="before-x")
+    assert not dump.exists()
+
+
 # --- the load balancer and its targets ----------------------------------------------------------
 
 

@@ -13,8 +13,11 @@ import os
 import signal
 import subprocess
 import tarfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from email.message import Message
 from pathlib import Path
 from typing import Any, cast
@@ -183,6 +186,7 @@ def test_steps_out_of_order_say_what_is_missing(world: World, tmp_path: Path) ->
     bad(stage(world, "r1", packaged(tmp_path, "r1")), "not prepared")
     bad(world.document("configure", settings()), "not prepared")
     bad(run(world, "migrate", "r1"), "not staged")
+    bad(run(world, "pending", "r1"), "not staged")
     bad(run(world, "activate", "r1"), "not staged")
     good(run(world, "report"), release=None, current=None, staged=[])
 
@@ -357,8 +361,10 @@ def test_a_first_release_that_fails_leaves_none(world: World, tmp_path: Path) ->
 
 def test_migrate_twice(world: World) -> None:
     versions = ["20261101090000", "20261101090001"]
+    good(run(world, "pending", "r1"), changed=False, pending=versions, number=2, empty=True)
     good(run(world, "migrate", "r1"), changed=True, before="", after=versions[-1], migrations=versions)
     good(run(world, "migrate", "r1"), changed=False, before=versions[-1], after=versions[-1], migrations=[])
+    good(run(world, "pending", "r1"), changed=False, pending=[], number=0, empty=False)
 
 
 def test_activate_twice(world: World) -> None:
@@ -391,8 +397,9 @@ def test_a_post_with_an_image(world: World) -> None:
 def test_the_service_cannot_change_its_own_code(world: World) -> None:
     tried = world.shell("runuser -u rails -- touch /var/www/arable/releases/r1/app/new; echo $?")
     assert tried.stdout.strip() != b"0"
+    unit = "arable@$(cat /var/www/arable/shared/slot)"
     process = world.shell(
-        "grep -E 'NoNewPrivs|^Uid' /proc/$(systemctl show -p MainPID --value arable)/status; id -u rails"
+        f"grep -E 'NoNewPrivs|^Uid' /proc/$(systemctl show -p MainPID --value {unit})/status; id -u rails"
     )
     lines = process.stdout.decode().split()
     assert lines[lines.index("NoNewPrivs:") + 1] == "1"
@@ -401,6 +408,7 @@ def test_the_service_cannot_change_its_own_code(world: World) -> None:
 
 def test_a_second_release(world: World, tmp_path: Path) -> None:
     good(stage(world, "r2", packaged(tmp_path, "r2", "second")), changed=True)
+    good(run(world, "pending", "r2"), pending=["20261108080000"], number=1, empty=False, changed=False)
     good(run(world, "migrate", "r2"), migrations=["20261108080000"], changed=True)
     good(run(world, "activate", "r2"), changed=True, before="r1", release="r2")
     page = world.http("GET", "/")
@@ -445,6 +453,94 @@ def test_a_changed_configuration_restarts_the_same_release(world: World) -> None
     changed = settings(Variables=encoded({"S3_ENDPOINT": "http://169.254.170.1:4566", "GREETING": "hello"}))
     good(world.document("configure", changed), changed=True)
     good(run(world, "activate", "r2"), changed=True, before="r2", release="r2")
+
+
+def beside(world: World, release: str) -> Ran:
+    """Activate beside what serves."""
+    return world.document("activate", {"Application": ARABLE, "Release": release, "Strategy": "side_by_side"})
+
+
+def slots(world: World) -> list[str]:
+    """What runs in the slots a and b, and which of them nginx sends to."""
+    asked = "systemctl is-active arable@a arable@b; cat /var/www/arable/shared/slot"
+    return world.shell(asked).stdout.decode().split()
+
+
+def test_a_release_beside_the_one_that_serves_loses_no_request(world: World) -> None:
+    """Hundreds of requests while r1 takes over from r2 and r2, still warm, from r1."""
+    with pelted(world) as answers:
+        good(beside(world, "r1"), changed=True, before="r2", release="r1", warm=False)
+        assert slots(world)[:2] == ["active", "active"]
+        back = good(beside(world, "r2"), changed=True, before="r1", release="r2", warm=True)
+    assert float(back["seconds"]) < 5
+    assert {status for status, _ in answers} == {200}, Counter(answers)
+    assert {release for _, release in answers} == {"r1", "r2"}
+    assert len(answers) > 100
+    good(beside(world, "r2"), changed=False)
+
+
+def test_a_bad_release_beside_a_good_one_is_never_served(world: World) -> None:
+    serving = slots(world)[2]
+    with pelted(world) as answers:
+        bad(
+            beside(world, "unhealthy"),
+            "/up answers 500",
+            "release r2 runs again",
+            release="r2",
+            restored=True,
+        )
+    assert set(answers) == {(200, "r2")}
+    assert slots(world)[2] == serving
+    assert slots(world).count("active") == 1
+
+
+def test_without_memory_for_two_nothing_is_begun(world: World) -> None:
+    short = "mount --bind /tmp/meminfo /proc/meminfo"
+    made = world.shell(
+        f"sed 's/^MemAvailable.*/MemAvailable: 20480 kB/' /proc/meminfo >/tmp/meminfo && {short}"
+    )
+    try:
+        assert made.code == 0, made.stderr
+        bad(beside(world, "r1"), "not enough memory beside", "20 MiB available", changed=False)
+        good(run(world, "report"), release="r2")
+    finally:
+        world.shell("umount /proc/meminfo")
+
+
+def test_the_warm_one_ends_by_itself(world: World) -> None:
+    good(beside(world, "r1"), changed=True)
+    asked = world.shell("systemctl list-timers --no-legend slipway-settle-arable.timer")
+    assert b"slipway-settle-arable.timer" in asked.stdout
+    world.shell("systemctl start slipway-settle-arable.service")
+    assert sorted(slots(world)[:2]) == ["active", "inactive"]
+    assert world.http("GET", "/up").body == b"up r1\n"
+    good(run(world, "activate", "r2"), changed=True, before="r1", release="r2", strategy="drain")
+    assert sorted(slots(world)[:2]) == ["active", "inactive"]
+
+
+@contextmanager
+def pelted(world: World) -> Iterator[list[tuple[int, str]]]:
+    """Requests one after another from several clients while this block runs: (status, release) of each."""
+    answers: list[tuple[int, str]] = []
+    stop = threading.Event()
+
+    def client() -> None:
+        while not stop.is_set():
+            try:
+                answer = world.http("GET", "/up")
+                answers.append((answer.status, answer.headers.get("x-slipway-release", "")))
+            except OSError as error:
+                answers.append((0, str(error)))
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for one in clients:
+        one.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        for one in clients:
+            one.join()
 
 
 def test_tls_is_used_once_the_database_offers_it(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import boto3
@@ -14,9 +14,32 @@ from slipway.patience import Patience
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **services: Any) -> None:
-    """Lets the functions meet these in place of boto3's clients; any other service is an error."""
+    """Lets the functions meet these in place of boto3's clients; any other service is an error, but for Auto
+    Scaling, to whose groups all servers belong."""
+    services.setdefault("autoscaling", Members())
     monkeypatch.setattr(boto3, "client", lambda service, **_: services[service])
     client.cache_clear()
+
+
+class Members:
+    """Auto Scaling: every server is a member of a group, but for those that have gone or are leaving."""
+
+    def __init__(self, gone: Collection[str] = (), leaving: Collection[str] = ()) -> None:
+        self.gone, self.leaving = set(gone), set(leaving)
+
+    def describe_auto_scaling_instances(self, InstanceIds: list[str]) -> dict[str, Any]:
+        assert 0 < len(InstanceIds) <= 50
+        return {
+            "AutoScalingInstances": [
+                {
+                    "InstanceId": server,
+                    "AutoScalingGroupName": "group",
+                    "LifecycleState": "Terminating:Wait" if server in self.leaving else "InService",
+                }
+                for server in InstanceIds
+                if server not in self.gone
+            ]
+        }
 
 
 def refused(code: str, operation: str = "Operation", message: str = "", status: int = 400) -> ClientError:
@@ -61,3 +84,21 @@ class Paging:
 
     def get_paginator(self, operation: str) -> Pages:
         return Pages(getattr(self, operation))
+
+
+class Held:
+    """A table in which the environment is locked under a fence."""
+
+    def __init__(self, fence: int = 1, holder: str = "arn:holder") -> None:
+        self.item = {
+            "fence": {"N": str(fence)},
+            "holder": {"S": holder},
+            "since": {"S": "2026-11-22T10:00:00Z"},
+        }
+
+    def get_item(self, **_: Any) -> dict[str, Any]:
+        return {"Item": self.item}
+
+
+LOCK = {"environment": "arable", "fence": 1}
+"""What a task is told of the lock that `Held` has."""

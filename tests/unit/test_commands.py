@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from check_command.app import handler as check_command
 from slipway import commands
 from slipway.errors import CommandFailed
 from start_command.app import handler as start_command
-from tests.unit.fakes import Paging, install, patience
+from tests.unit.fakes import LOCK, Held, Members, Paging, install, patience, refused
 from tests.unit.golden import Case, cases
 
 
@@ -74,9 +75,10 @@ SUCCEEDED = {
 
 def test_start(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Ssm([SUCCEEDED])
-    install(monkeypatch, ssm=fake)
+    install(monkeypatch, ssm=fake, dynamodb=Held())
     answer = start_command(
         {
+            "lock": LOCK,
             "environment": "arable",
             "step": "stage",
             "servers": ["i-1"],
@@ -104,15 +106,91 @@ def test_a_command_that_is_not_listed_at_once_is_not_a_failure(monkeypatch: pyte
     assert commands.check("c-1", "stage", ["i-1"], "/g", patience())["status"] == "succeeded"
 
 
-@pytest.mark.parametrize("number", [0, 51])
-def test_too_many_or_no_servers(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Ssm([])
     install(monkeypatch, ssm=fake)
     with pytest.raises(CommandFailed):
-        commands.start(
-            "arable", "stage", [f"i-{n}" for n in range(number)], {}, 60, "slipway", "/g", patience()
-        )
+        commands.start("arable", "stage", [], {}, 60, "slipway", "/g", patience())
     assert fake.sent == []
+
+
+class Fleet(Paging):
+    """Run Command that every server answers well, but for those that it does not reach."""
+
+    def __init__(self, unreachable: Collection[str] = ()) -> None:
+        self.unreachable = set(unreachable)
+        self.sent: dict[str, list[str]] = {}
+
+    def send_command(self, InstanceIds: list[str], **_: Any) -> dict[str, Any]:
+        assert 0 < len(InstanceIds) <= 50
+        if self.unreachable & set(InstanceIds):
+            raise refused("InvalidInstanceId", "SendCommand", "Instances [[…]] not in a valid state")
+        self.sent[f"c-{len(self.sent)}"] = InstanceIds
+        return {"Command": {"CommandId": f"c-{len(self.sent) - 1}"}}
+
+    def list_command_invocations(self, CommandId: str, Details: bool) -> dict[str, Any]:
+        answers = [
+            {**SUCCEEDED, "InstanceId": server, "CommandId": CommandId} for server in self.sent[CommandId]
+        ]
+        return {"CommandInvocations": answers}
+
+    def describe_instance_information(self, Filters: list[dict[str, Any]]) -> dict[str, Any]:
+        asked = set(Filters[0]["Values"]) - self.unreachable
+        return {"InstanceInformationList": [{"InstanceId": one, "PingStatus": "Online"} for one in asked]}
+
+
+def servers(number: int) -> list[str]:
+    return [f"i-{n:04}" for n in range(number)]
+
+
+def start(number: int) -> dict[str, Any]:
+    return commands.start("arable", "stage", servers(number), {}, 60, "slipway", "/g", patience())
+
+
+def test_more_servers_than_a_command_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fleet()
+    install(monkeypatch, ssm=fake)
+    answer = start(120)
+    assert [len(sent) for sent in fake.sent.values()] == [50, 50, 20]
+    assert answer["commandId"] == "c-0,c-1,c-2"
+    assert [result["server"] for result in answer["results"]] == servers(120)
+    assert commands.check(answer["commandId"], "stage", servers(120), "/g", patience()) == answer
+
+
+def test_the_answer_of_a_thousand_servers_fits_into_a_payload(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, ssm=Fleet())
+    assert len(json.dumps(start(1000))) < 128 * 1024
+
+
+def test_a_server_that_has_left_its_group_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fleet(unreachable=["i-0001"])
+    install(monkeypatch, ssm=fake, autoscaling=Members(gone=["i-0001"]))
+    answer = start(3)
+    assert [result["server"] for result in answer["results"]] == ["i-0000", "i-0002"]
+    install(monkeypatch, ssm=Fleet(unreachable=["i-0000"]), autoscaling=Members(leaving=["i-0000"]))
+    assert start(1) == {"commandId": "", "status": "succeeded", "results": []}
+
+
+def test_a_server_that_is_broken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, ssm=Fleet(unreachable=["i-0001"]))
+    with pytest.raises(CommandFailed, match="i-0001: Systems Manager does not reach it"):
+        start(3)
+
+
+def test_what_becomes_of_a_server_that_has_left_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = {**SUCCEEDED, "InstanceId": "i-2", "Status": "Failed", "CommandPlugins": []}
+    waiting = {**failed, "InstanceId": "i-3", "Status": "InProgress"}
+    install(
+        monkeypatch, ssm=Ssm([_copy(SUCCEEDED), failed, waiting]), autoscaling=Members(gone=["i-2", "i-3"])
+    )
+    answer = commands.check("c-1", "stage", ["i-1", "i-2", "i-3"], "/g", patience())
+    assert answer["status"] == "succeeded"
+    assert [result["server"] for result in answer["results"]] == ["i-1"]
+
+
+def _copy(invocation: dict[str, Any]) -> dict[str, Any]:
+    copied: dict[str, Any] = json.loads(json.dumps(invocation, default=str))
+    return copied
 
 
 def test_a_delivery_takes_at_least_awss_least(monkeypatch: pytest.MonkeyPatch) -> None:

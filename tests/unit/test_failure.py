@@ -15,7 +15,10 @@ from tests.unit.golden import Case, cases
 
 @cases("failure")
 def test_explain(case: Case) -> None:
-    told = handler({**case["given"], "execution": {"arn": "a", "name": "n", "startedAt": "s"}}, None)
+    told = handler(
+        {"restorePoint": None, **case["given"], "execution": {"arn": "a", "name": "n", "startedAt": "s"}},
+        None,
+    )
     assert {key: told[key] for key in case["expect"]} == case["expect"]
     assert {"ending", "error", "what", "where", "next"} <= set(told)
     json.dumps(told)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-STEPS = ("prepare", "stage", "configure", "migrate", "activate", "report")
+STEPS = ("prepare", "stage", "configure", "pending", "migrate", "activate", "report")
 LONGEST_DOCUMENT = 64 * 1024
 """Bytes. Source: AWS General Reference, "Systems Manager endpoints and quotas"."""
 

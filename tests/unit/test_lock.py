@@ -12,14 +12,15 @@ from acquire_lock.app import handler as acquire
 from release_lock.app import handler as release
 from slipway import lock, records
 from slipway.aws import dynamodb
-from slipway.errors import EnvironmentLocked
+from slipway.errors import EnvironmentLocked, HolderEnded, LockLost
 
-ONE, TWO = "one", "two"
+ONE, TWO, THREE = "one", "two", "three"
 
 
 @pytest.fixture
-def executions(aws: None) -> dict[str, str]:
-    """ARNs of two executions that run."""
+def executions(aws: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """ARNs of three executions that run (moto has no histories of them)."""
+    monkeypatch.setattr("slipway.aws.states.current_state", lambda _: "DeployNetwork")
     states: Any = boto3.client("stepfunctions")
     machine = states.create_state_machine(
         name="slipway-release",
@@ -28,12 +29,28 @@ def executions(aws: None) -> dict[str, str]:
     )["stateMachineArn"]
     return {
         name: states.start_execution(stateMachineArn=machine, name=name)["executionArn"]
-        for name in (ONE, TWO)
+        for name in (ONE, TWO, THREE)
     }
 
 
+def wanted(environment: str = "arable") -> dict[str, Any]:
+    return {"environment": {"name": environment}, "release": {"id": "1"}, "previous": None}
+
+
 def take(execution: str) -> int:
-    return int(acquire({"environment": "arable", "execution": execution, "release": "1"}, None)["fence"])
+    return int(acquire({"request": wanted(), "execution": execution}, None)["fence"])
+
+
+def stop(execution: str) -> None:
+    boto3.client("stepfunctions").stop_execution(executionArn=execution)
+
+
+def assured(fence: int) -> bool:
+    try:
+        lock.assure({"environment": "arable", "fence": fence})
+    except LockLost:
+        return False
+    return True
 
 
 def free(execution: str) -> dict[str, Any]:
@@ -42,7 +59,7 @@ def free(execution: str) -> dict[str, Any]:
 
 def test_free(executions: dict[str, str]) -> None:
     assert take(executions[ONE]) == 1
-    assert lock.fence_of("arable", executions[ONE]) == 1
+    assert assured(1)
 
 
 def test_asked_again_by_the_same(executions: dict[str, str]) -> None:
@@ -54,12 +71,15 @@ def test_held(executions: dict[str, str]) -> None:
     with pytest.raises(EnvironmentLocked) as raised:
         take(executions[TWO])
     assert raised.value.details["holder"] == executions[ONE]
-    assert lock.fence_of("arable", executions[ONE]) == 1
+    assert raised.value.details["since"] in raised.value.what
+    assert raised.value.details["state"] == "DeployNetwork"
+    assert "now at DeployNetwork" in raised.value.what
+    assert assured(1)
 
 
 def test_another_environment_is_another_lock(executions: dict[str, str]) -> None:
     take(executions[ONE])
-    answer = acquire({"environment": "shop", "execution": executions[TWO], "release": "1"}, None)
+    answer = acquire({"request": wanted("shop"), "execution": executions[TWO]}, None)
     assert answer == {"fence": 1}
 
 
@@ -69,11 +89,63 @@ def test_freed(executions: dict[str, str]) -> None:
     assert take(executions[TWO]) == 2
 
 
-def test_a_dead_holder_is_taken_over(executions: dict[str, str]) -> None:
+def test_a_dead_holder_is_cleaned_up_after_before_anybody_else_takes_the_lock(
+    executions: dict[str, str],
+) -> None:
     take(executions[ONE])
-    boto3.client("stepfunctions").stop_execution(executionArn=executions[ONE])
-    assert take(executions[TWO]) == 2
-    assert lock.fence_of("arable", executions[ONE]) is None
+    stop(executions[ONE])
+    with pytest.raises(HolderEnded) as raised:
+        take(executions[TWO])
+    assert raised.value.details["holder"] == executions[ONE]
+    assert assured(1)
+
+
+def test_the_clean_up_takes_over_and_knows_whose_release_it_was(executions: dict[str, str]) -> None:
+    take(executions[ONE])
+    stop(executions[ONE])
+    item = lock.take_over("arable", executions[TWO])
+    assert item is not None
+    assert (item["fence"], item["holder"], item["of"]) == (2, executions[TWO], executions[ONE])
+    assert json.loads(item["request"]) == wanted()
+    assert not assured(1)
+    assert assured(2)
+    again = lock.take_over("arable", executions[TWO])
+    assert again is not None
+    assert again["fence"] == 2
+
+
+def test_a_clean_up_that_died_is_cleaned_up_after_too(executions: dict[str, str]) -> None:
+    take(executions[ONE])
+    stop(executions[ONE])
+    lock.take_over("arable", executions[TWO])
+    stop(executions[TWO])
+    item = lock.take_over("arable", executions[THREE])
+    assert item is not None
+    assert (item["fence"], item["of"]) == (3, executions[ONE])
+
+
+def test_nothing_to_take_over(executions: dict[str, str]) -> None:
+    assert lock.take_over("arable", executions[TWO]) is None
+    take(executions[ONE])
+    assert lock.take_over("arable", executions[TWO]) is None, "its holder runs"
+    free(executions[ONE])
+    assert lock.take_over("arable", executions[TWO]) is None, "it is free"
+
+
+def test_who_finds_a_clean_up_is_told_so(executions: dict[str, str]) -> None:
+    take(executions[ONE])
+    stop(executions[ONE])
+    lock.take_over("arable", executions[TWO])
+    with pytest.raises(EnvironmentLocked) as raised:
+        take(executions[THREE])
+    assert "release 1 was interrupted and has been cleaned up after since" in raised.value.what
+    assert raised.value.details["holder"] == executions[TWO]
+
+
+def test_nobody_holds_a_lock_that_nobody_took(aws: None) -> None:
+    assert not assured(1)
+    with pytest.raises(LockLost):
+        lock.assure(None)
 
 
 def test_a_holder_that_aws_has_forgotten_is_taken_over(executions: dict[str, str]) -> None:
@@ -84,7 +156,7 @@ def test_a_holder_that_aws_has_forgotten_is_taken_over(executions: dict[str, str
 def test_only_the_holder_frees(executions: dict[str, str]) -> None:
     take(executions[ONE])
     free(executions[TWO])
-    assert lock.fence_of("arable", executions[ONE]) == 1
+    assert assured(1)
 
 
 def test_nothing_to_free(aws: None) -> None:
@@ -98,9 +170,10 @@ def test_two_that_see_it_free_do_not_both_get_it(aws: None, monkeypatch: pytest.
     look = dynamodb.get
     monkeypatch.setattr(dynamodb, "get", lambda pk, sk: next(looks, look(pk, sk)))
     monkeypatch.setattr("slipway.aws.states.status", lambda execution: "RUNNING")
+    monkeypatch.setattr("slipway.aws.states.current_state", lambda execution: None)
     with pytest.raises(EnvironmentLocked):
         take("arn:aws:states:eu-central-1:123456789012:execution:m:second")
-    assert lock.fence_of("arable", "arn:aws:states:eu-central-1:123456789012:execution:m:first") == 1
+    assert assured(1)
 
 
 def test_two_that_see_a_dead_holder_do_not_both_take_over(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,15 +181,17 @@ def test_two_that_see_a_dead_holder_do_not_both_take_over(aws: None, monkeypatch
     prefix = "arn:aws:states:eu-central-1:123456789012:execution:m:"
     statuses = {prefix + "dead": "FAILED", prefix + "first": "RUNNING"}
     monkeypatch.setattr("slipway.aws.states.status", statuses.get)
+    monkeypatch.setattr("slipway.aws.states.current_state", lambda execution: None)
     take(prefix + "dead")
     seen = dynamodb.get(records.key("arable"), "LOCK")
-    take(prefix + "first")
-    looks = iter([seen])
+    assert lock.take_over("arable", prefix + "first") is not None
+    looks = iter([seen, seen])
     look = dynamodb.get
     monkeypatch.setattr(dynamodb, "get", lambda pk, sk: next(looks, look(pk, sk)))
-    with pytest.raises(EnvironmentLocked):
-        take(prefix + "second")
-    assert lock.fence_of("arable", prefix + "first") == 2
+    assert lock.take_over("arable", prefix + "second") is None
+    item = look(records.key("arable"), "LOCK")
+    assert item is not None
+    assert (item["holder"], item["fence"]) == (prefix + "first", 2)
 
 
 @pytest.mark.parametrize(

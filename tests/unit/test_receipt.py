@@ -15,7 +15,7 @@ from acquire_lock.app import handler as acquire
 from record_release.app import handler as record_release
 from slipway import history, receipt, records, schema, validation
 from slipway.aws import states
-from slipway.errors import EnvironmentLocked
+from slipway.errors import LockLost
 from tests.unit.conftest import BUCKET, TABLE
 from tests.unit.fakes import install
 
@@ -138,7 +138,13 @@ def test_a_history_without_end_is_cut_and_said_so(monkeypatch: pytest.MonkeyPatc
 
 # --- undo -----------------------------------------------------------------------------------------
 
-BEFORE = {"id": "1", "artifact": "s3://artifacts/releases/1.tar.gz", "sha256": "a" * 64, "migrate": True}
+BEFORE = {
+    "id": "1",
+    "artifact": "s3://artifacts/releases/1.tar.gz",
+    "sha256": "a" * 64,
+    "migrate": True,
+    "backup": True,
+}
 
 
 def undone(command: str) -> dict[str, Any]:
@@ -154,7 +160,7 @@ def undone(command: str) -> dict[str, Any]:
 def test_undo(environment: dict[str, Any]) -> None:
     command = receipt.undo(EXECUTION, {"environment": environment, "release": BEFORE}, environment)
     assert command is not None
-    assert undone(command) == {"environment": "arable", "release": {**BEFORE, "migrate": False}}
+    assert undone(command) == {"environment": "arable", "release": {"id": "1"}}
 
 
 def test_undo_of_a_changed_environment_gives_it_as_it_was(environment: dict[str, Any]) -> None:
@@ -176,15 +182,20 @@ def region(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(states, "history", lambda arn: ({EXECUTION: RELEASE, CHILD: PREPARE}[arn], True))
 
 
-def record(environment: dict[str, Any], ending: str = "Succeeded", number: str = "2") -> dict[str, Any]:
+def record(
+    environment: dict[str, Any], ending: str = "Succeeded", number: str = "2", **more: str
+) -> dict[str, Any]:
     release = {**BEFORE, "id": number}
+    request = {"environment": environment, "release": release, "previous": {"id": "1"}, **more}
     return record_release(
         {
-            "request": {"environment": environment, "release": release, "previous": {"id": "1"}},
+            "lock": {"environment": "arable", "fence": 1},
+            "request": request,
             "ending": ending,
             "execution": {"arn": EXECUTION, "name": "run-1", "startedAt": "2026-11-22T10:00:00.000Z"},
             "outputs": {"load_balancer": {"Url": "https://arable.example"}},
             "servers": [{"server": "i-1", "seconds": {"drain": 1.0, "activate": 2.0, "healthy": 3.0}}],
+            "migrations": {"found": None, "restorePoint": None, "ran": None},
             "failure": None if ending == "Succeeded" else {"ending": ending, "what": "boom"},
         },
         None,
@@ -192,7 +203,7 @@ def record(environment: dict[str, Any], ending: str = "Succeeded", number: str =
 
 
 def lock(environment: dict[str, Any]) -> None:
-    acquire({"environment": environment["name"], "execution": EXECUTION, "release": "2"}, None)
+    acquire({"request": {"environment": environment, "release": {"id": "2"}}, "execution": EXECUTION}, None)
 
 
 def sort_keys() -> Sequence[str]:
@@ -220,6 +231,16 @@ def test_a_success(environment: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("region")
+def test_what_changed_nothing_has_a_receipt_and_is_no_history(environment: dict[str, Any]) -> None:
+    records.set_current(environment, {**BEFORE, "id": "2"}, 0)
+    lock(environment)
+    told = record(environment, outcome="unchanged")
+    assert (told["ending"], told["unchanged"], told["undo"]) == ("Succeeded", True, None)
+    assert sort_keys() == ["CURRENT", "LOCK", "arable"]
+    assert boto3.client("s3").list_objects_v2(Bucket=BUCKET)["KeyCount"] == 1
+
+
+@pytest.mark.usefixtures("region")
 @pytest.mark.parametrize("ending", ["FailedClean", "FailedDirty"])
 def test_a_failure_is_history_but_not_current(ending: str, environment: dict[str, Any]) -> None:
     lock(environment)
@@ -231,7 +252,7 @@ def test_a_failure_is_history_but_not_current(ending: str, environment: dict[str
 
 @pytest.mark.usefixtures("region")
 def test_a_success_without_the_lock_is_none(environment: dict[str, Any]) -> None:
-    with pytest.raises(EnvironmentLocked):
+    with pytest.raises(LockLost):
         record(environment)
     assert records.current("arable") is None
 

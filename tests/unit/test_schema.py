@@ -63,7 +63,15 @@ def test_completes_with_every_default() -> None:
     given = event("next-release") | {"environment": event("first-release")["environment"]}
     del given["rollout"]
     completed = schema.complete(validation.input_schema(), given)
-    assert completed["rollout"] == {"strategy": "drain", "drainSeconds": 30}
+    assert completed["rollout"] == {
+        "strategy": "drain",
+        "canary": 1,
+        "batch": "25%",
+        "bakeSeconds": 0,
+        "drainSeconds": 30,
+        "alarms": [],
+        "onFailure": "rollback",
+    }
     assert completed["allow"] == []
     assert completed["environment"]["network"]["bastion"] == {"allowedCidrs": []}
     assert completed["environment"]["domain"]["hostedZoneId"] == ""

@@ -10,6 +10,8 @@ from check_servers.app import handler
 from slipway import servers
 from tests.unit.fakes import Paging, install, patience
 
+ROLLOUT = {"strategy": "drain", "canary": 1, "batch": "25%"}
+
 
 def instance(name: str, state: str = "InService", health: str = "Healthy", zone: str = "a") -> dict[str, str]:
     return {"InstanceId": name, "LifecycleState": state, "HealthStatus": health, "AvailabilityZone": zone}
@@ -51,7 +53,7 @@ class Ssm(Paging):
 
 def look(monkeypatch: pytest.MonkeyPatch, group: AutoScaling, ssm: Ssm) -> dict[str, Any]:
     install(monkeypatch, autoscaling=group, ssm=ssm)
-    return servers.check("web", patience())
+    return servers.check("web", ROLLOUT, patience())
 
 
 def test_ready(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +62,10 @@ def test_ready(monkeypatch: pytest.MonkeyPatch) -> None:
         autoscaling=AutoScaling(instance("i-2", zone="b"), instance("i-1")),
         ssm=Ssm(agent("i-1"), agent("i-2")),
     )
-    answer = handler({"environment": "arable", "outputs": {"web": {"AutoScalingGroupName": "web"}}}, None)
+    answer = handler(
+        {"environment": "arable", "outputs": {"web": {"AutoScalingGroupName": "web"}}, "rollout": ROLLOUT},
+        None,
+    )
     assert answer["status"] == "ready"
     assert answer["servers"] == [
         {"id": "i-1", "zone": "a", "address": "10.20.1.1"},
@@ -115,7 +120,7 @@ def test_an_empty_group_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, autoscaling=AutoScaling(), ssm=Ssm())
-    assert "is not there" in servers.check("other", patience())["detail"]
+    assert "is not there" in servers.check("other", ROLLOUT, patience())["detail"]
 
 
 def test_many_servers_are_asked_about_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

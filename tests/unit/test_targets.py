@@ -11,7 +11,8 @@ from check_targets.app import handler as check_targets
 from drain_servers.app import handler as drain_servers
 from restore_servers.app import handler as restore_servers
 from slipway import targets
-from tests.unit.fakes import install, patience
+from slipway.errors import CapacityMissing, LockLost
+from tests.unit.fakes import LOCK, Held, Members, install, patience
 
 
 class LoadBalancer:
@@ -86,8 +87,7 @@ def test_an_unused_target_is_drained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_restore_lingers_until_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, LoadBalancer(warming=4))
-    answer = targets.restore("g", ["i-1"], patience())
-    assert answer == {"status": "healthy", "targets": [{"server": "i-1", "state": "healthy", "reason": "r"}]}
+    assert targets.restore("g", ["i-1"], patience()) == {"status": "healthy", "targets": []}
 
 
 def test_restore_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,10 @@ def test_only_the_servers_asked_for_count(monkeypatch: pytest.MonkeyPatch) -> No
     fake = use(monkeypatch, LoadBalancer())
     fake.states["i-2"] = ["unhealthy"]
     assert targets.check("g", ["i-1"], patience())["status"] == "healthy"
-    assert targets.check("g", ["i-1", "i-2"], patience())["status"] == "waiting"
+    assert targets.check("g", ["i-1", "i-2"], patience()) == {
+        "status": "waiting",
+        "targets": [{"server": "i-2", "state": "unhealthy", "reason": "r"}],
+    }
 
 
 def test_a_server_that_is_not_registered_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,15 +115,53 @@ def test_a_server_that_is_not_registered_is_not_healthy(monkeypatch: pytest.Monk
     }
 
 
-def test_no_servers_are_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, LoadBalancer())
-    assert targets.check("g", [], patience())["status"] == "waiting"
+def test_of_a_server_that_has_left_its_group_nothing_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    balancer = LoadBalancer()
+    install(monkeypatch, elbv2=balancer, autoscaling=Members(gone=["i-8"], leaving=["i-9"]))
+    assert targets.restore("g", ["i-1", "i-8", "i-9"], patience()) == {"status": "healthy", "targets": []}
+    assert balancer.states == {"i-1": ["healthy"], "i-2": ["healthy"]}
+    assert targets.check("g", ["i-8"], patience())["status"] == "healthy"
+
+
+def test_the_last_that_serves_is_not_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = use(monkeypatch, LoadBalancer())
+    fake.states["i-2"] = ["unhealthy"]
+    with pytest.raises(CapacityMissing, match="i-2 is unhealthy"):
+        targets.drain("g", ["i-1"], 0, patience())
+    assert fake.states["i-1"] == ["healthy"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("unhealthy", "unhealthy"), ("healthy", "healthy"), ("unhealthy", "healthy")]
+)
+def test_any_other_is(monkeypatch: pytest.MonkeyPatch, one: str, other: str) -> None:
+    fake = use(monkeypatch, LoadBalancer())
+    fake.states = {"i-1": [one], "i-2": [other]}
+    assert targets.drain("g", ["i-1"], 30, patience()) == {"status": "drained"}
+
+
+def test_all_that_there_are_may_be_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = use(monkeypatch, LoadBalancer())
+    del fake.states["i-2"]
+    assert targets.drain("g", ["i-1"], 30, patience()) == {"status": "drained"}
 
 
 def test_handlers_pass_their_payload_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, LoadBalancer())
-    of = {"targetGroupArn": "g", "servers": ["i-1"]}
+    install(monkeypatch, elbv2=LoadBalancer(), dynamodb=Held())
+    of = {"lock": LOCK, "targetGroupArn": "g", "servers": ["i-1"]}
     assert drain_servers({**of, "drainSeconds": 30}, None) == {"status": "drained"}
     assert check_drained(of, None) == {"status": "drained"}
     assert restore_servers(of, None)["status"] == "healthy"
     assert check_targets(of, None)["status"] == "healthy"
+
+
+@pytest.mark.parametrize("held", [Held(fence=2), Held(holder="")])
+def test_who_has_lost_the_lock_moves_no_server(monkeypatch: pytest.MonkeyPatch, held: Held) -> None:
+    balancer = LoadBalancer()
+    install(monkeypatch, elbv2=balancer, dynamodb=held)
+    of = {"lock": LOCK, "targetGroupArn": "g", "servers": ["i-1"]}
+    for handler, more in ((drain_servers, {"drainSeconds": 30}), (restore_servers, {})):
+        with pytest.raises(LockLost):
+            handler({**of, **more}, None)
+    assert balancer.states == {"i-1": ["healthy"], "i-2": ["healthy"]}
+    assert balancer.changes == []

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from slipway import artifact, records
+from slipway import artifact, records, tiers
 from slipway.errors import InvalidInput
 from tests.unit.conftest import BUCKET, TABLE, event
 from validate_input.app import handler
@@ -46,7 +46,7 @@ def full(**changes: Any) -> dict[str, Any]:
 def test_a_first_release() -> None:
     answer = ask(full())
     assert answer["previous"] is None
-    assert answer["release"] == {**RELEASE, "migrate": True}
+    assert answer["release"] == {**RELEASE, "migrate": True, "backup": True}
     assert answer["rollout"]["drainSeconds"] == 30
     assert answer["environment"]["web"]["imageId"] == ""
 
@@ -69,6 +69,62 @@ def test_a_record_of_an_older_version_is_completed(environment: dict[str, Any]) 
     del environment["secrets"]
     records.set_current(environment, {**RELEASE, "migrate": True}, 1)
     assert ask({"environment": "arable", "release": RELEASE})["environment"]["secrets"] == {}
+
+
+# --- what was released before -----------------------------------------------------------------------------
+
+
+def released(environment: dict[str, Any], name: str, moment: str, ending: str = "Succeeded") -> None:
+    """A release in the history, of this content."""
+    release = {**RELEASE, "id": name, "migrate": True, "backup": True}
+    if ending == "Succeeded":
+        records.set_current(environment, release, 1, {"web": {"Group": "g"}}, tiers.digest())
+    records.add_history(
+        "arable",
+        moment,
+        name,
+        f"run-{name}",
+        {"release": release, "ending": ending, "migrations": {"ran": ["2026"]}},
+    )
+
+
+def test_the_same_input_again_is_known_as_that(environment: dict[str, Any]) -> None:
+    released(environment, "1", "2026-11-22T10:00:00Z")
+    assert ask(full())["recorded"] == {"same": True, "outputs": {"web": {"Group": "g"}}}
+    assert ask({"environment": "arable", "release": RELEASE})["recorded"]["same"]
+
+
+def test_what_is_not_the_same(environment: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    other = full()
+    other["environment"]["variables"] = {"A": "b"}
+    assert ask(full())["recorded"] == {"same": False, "outputs": {}}
+    released(environment, "1", "2026-11-22T10:00:00Z")
+    assert not ask(other)["recorded"]["same"]
+    assert not ask(full(id="2"))["recorded"]["same"]
+    monkeypatch.setattr(tiers, "digest", lambda: "of another version of Slipway")
+    assert not ask(full())["recorded"]["same"]
+
+
+def test_after_a_failure_nothing_is_taken_as_recorded(environment: dict[str, Any]) -> None:
+    released(environment, "1", "2026-11-22T10:00:00Z")
+    released(environment, "2", "2026-11-22T11:00:00Z", "FailedClean")
+    assert not ask(full())["recorded"]["same"]
+
+
+def test_back_to_the_release_before(environment: dict[str, Any]) -> None:
+    released(environment, "1", "2026-11-22T10:00:00Z")
+    released(environment, "2", "2026-11-22T11:00:00Z")
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=KEY)  # the servers have it still
+    answer = ask({"environment": "arable", "release": {"id": "previous"}})
+    assert answer["release"] == {**RELEASE, "migrate": False, "backup": True}
+    assert answer["backTo"]["migrationsSince"] == [{"release": "2", "migrations": ["2026"]}]
+    assert answer["previous"]["id"] == "2"
+
+
+def test_back_to_what_never_was(environment: dict[str, Any]) -> None:
+    released(environment, "1", "2026-11-22T10:00:00Z")
+    (problem,) = problems_of({"environment": "arable", "release": {"id": "7"}})
+    assert problem["path"] == "release.id"
 
 
 def test_an_unknown_name() -> None:

@@ -80,6 +80,24 @@ class ControlPlane:
         prefix, _, parent = release.replace(":slipway-release:", f":slipway-{machine}:").rpartition(":")
         return f"{prefix}:{parent}-{name}"
 
+    def clean_ups(self, number: int, of: str, within: float = 30) -> list[str]:
+        """The ARNs of the clean-ups that the end of an execution started, once there are so many."""
+        machine = self.outputs["ReleaseStateMachineArn"].replace("-release", "-clean-up")
+        give_up = time.monotonic() + within
+        while True:
+            listed = self.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
+            arns = [str(execution["executionArn"]) for execution in listed]
+            found = [arn for arn in arns if self._cleans_up_after(arn) == of]
+            if len(found) >= number:
+                return found
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"{len(found)} clean-ups of {of}")
+            time.sleep(0.2)
+
+    def _cleans_up_after(self, clean_up: str) -> str | None:
+        event = json.loads(self._describe(clean_up)["input"])
+        return str(event["detail"]["executionArn"]) if "detail" in event else None
+
     def item(self, environment: str, kind: str) -> dict[str, Any]:
         """An item of the table, plain."""
         key = {"pk": {"S": f"ENVIRONMENT#{environment}"}, "sk": {"S": kind}}
@@ -87,6 +105,15 @@ class ControlPlane:
             TableName=self.outputs["TableName"], Key=key, ConsistentRead=True
         )
         return {name: next(iter(value.values())) for name, value in found.get("Item", {}).items()}
+
+    def freed(self, environment: str, within: float = 60) -> dict[str, Any]:
+        """The lock's item once nobody holds it."""
+        give_up = time.monotonic() + within
+        while "holder" in (lock := self.item(environment, "LOCK")):
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"{environment} is held by {lock['holder']}")
+            time.sleep(0.2)
+        return lock
 
     def receipt(self, environment: str, name: str) -> dict[str, Any]:
         key = f"receipts/{environment}/{name}.json"

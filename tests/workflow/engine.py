@@ -24,7 +24,7 @@ from ministack.services import stepfunctions
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTION = "test"
-MACHINES = ("RunCommand", "DeployTier", "RollOut", "Release")
+MACHINES = ("RunCommand", "DeployTier", "RollOut", "CleanUp", "Release")
 PREFIX = "arn:aws:lambda:us-east-1:000000000000:function:"
 # Seconds that stand in template.yaml and would make a test wait.
 SHORT = {
@@ -33,11 +33,14 @@ SHORT = {
     "CertificateSeconds": "0.3",
     "DatabaseSeconds": "0.3",
     "ServersSeconds": "0.3",
+    "RestorePointSeconds": "0.3",
     "DeliverySeconds": "0.3",
     "DrainGraceSeconds": "0.3",
     "ActivateSeconds": "0.3",
     "HealthySeconds": "0.3",
+    "BakeGraceSeconds": "0.3",
     "VerifySeconds": "0.3",
+    "CommandsSeconds": "0.3",
 }
 
 
@@ -85,6 +88,15 @@ class Execution:
         """The states of one execution, in order: `of("Release")`, `of("RunCommand/prepare")`."""
         return [state.split(".", 1)[1] for state in self.path if state.split(".", 1)[0] == machine]
 
+    def machines(self) -> list[str]:
+        """Every execution that took part, as `of` takes it."""
+        return list(dict.fromkeys(state.split(".", 1)[0] for state in self.path))
+
+    def kinds_of(self, machine: str) -> list[str]:
+        """The types of the states of one execution, in order."""
+        kinds = {name: state["Type"] for name, state in states_of(definition(machine.partition("/")[0]))}
+        return [kinds[name] for name in self.of(machine)]
+
 
 def definition(machine: str) -> dict[str, Any]:
     """The shipped definition of `Release`, `DeployTier`, `RunCommand`, or `RollOut`, unsubstituted."""
@@ -93,6 +105,7 @@ def definition(machine: str) -> dict[str, Any]:
         "DeployTier": "deploy_tier",
         "RunCommand": "run_command",
         "RollOut": "roll_out",
+        "CleanUp": "clean_up",
     }
     text = (ROOT / "statemachine" / f"{name[machine]}.asl.yaml").read_text()
     loaded: dict[str, Any] = yaml.safe_load(text)
@@ -133,6 +146,7 @@ class Engine:
         self._path: list[str] = []
         self._arns: dict[str, str] = {}
         self._seconds = {**SHORT, **(seconds or {})}
+        self._stop_at: tuple[str, bool] | None = None
 
     @contextmanager
     def running(self) -> Iterator[Engine]:
@@ -149,14 +163,11 @@ class Engine:
                 setattr(self._sfn, name, value)
             self._sfn.reset()
 
-    def run(self, payload: Any, machine: str = "Release", within: float = 30) -> Execution:
+    def run(
+        self, payload: Any, machine: str = "Release", within: float = 30, name: str = EXECUTION
+    ) -> Execution:
         """Starts an execution, waits for its end. Raises TimeoutError after `within` seconds."""
-        started = _body(
-            self._sfn._start_execution(
-                {"stateMachineArn": self._arns[machine], "name": EXECUTION, "input": json.dumps(payload)}
-            )
-        )
-        arn = started["executionArn"]
+        arn = self.start(payload, machine, name)
         give_up = time.monotonic() + within
         while (ended := _body(self._sfn._describe_execution({"executionArn": arn})))["status"] == "RUNNING":
             if time.monotonic() > give_up:
@@ -170,6 +181,36 @@ class Engine:
             cause=_json_or_text(cause),
             path=list(self._path),
         )
+
+    def start(self, payload: Any, machine: str = "Release", name: str = EXECUTION) -> str:
+        """The ARN of an execution that runs from now on."""
+        given = {"stateMachineArn": self._arns[machine], "name": name, "input": json.dumps(payload)}
+        return str(_body(self._sfn._start_execution(given))["executionArn"])
+
+    def stop_at(self, mark: str, *, under_way: bool) -> None:
+        """The release is stopped, and its children with it, as soon as the state `Release.Migrate` or
+        `RollOut/roll-out.Activate` is entered; `under_way`: what the state calls goes on to its end, as a
+        Lambda function does."""
+        self._stop_at = (mark, under_way)
+
+    def stop(self) -> None:
+        """Stops whatever runs."""
+        for execution in [e for e in self._sfn._executions.values() if e["status"] == "RUNNING"]:
+            self._sfn._stop_execution({"executionArn": execution["executionArn"]})
+
+    def described(self, arn: str) -> dict[str, Any]:
+        return _body(self._sfn._describe_execution({"executionArn": arn}))
+
+    def history(self, arn: str) -> list[dict[str, Any]]:
+        """Its events, and the starts of its children, which MiniStack leaves out until they have ended."""
+        events = _body(self._sfn._get_execution_history({"executionArn": arn, "maxResults": 1000}))["events"]
+        mark = f'"AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": "{arn}"'
+        started = [e["executionArn"] for e in self._sfn._executions.values() if mark in (e["input"] or "")]
+        outputs = [json.dumps({"ExecutionArn": child}) for child in started]
+        return [*events, *({"taskSubmittedEventDetails": {"output": output}} for output in outputs)]
+
+    def arn(self, machine: str, name: str = EXECUTION) -> str:
+        return f"{self._arns[machine].replace(':stateMachine:', ':execution:')}:{name}"
 
     def _create(self, machine: str) -> None:
         shipped = definition(machine)
@@ -231,6 +272,11 @@ class Engine:
         def entered(state: dict[str, Any], *rest: Any) -> Any:
             if execute.__name__ != "_apply_input_path" or state.get("Type") == "Succeed":
                 self._note(state["Comment"], rest)
+                if self._stop_at and self._path[-1] == self._stop_at[0]:
+                    (_, under_way), self._stop_at = self._stop_at, None
+                    self.stop()
+                    if not under_way:
+                        raise SystemExit  # this thread's, silently
             return execute(state, *rest)
 
         return entered

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from plan_roll_back.app import handler as plan_roll_back
+from slipway import waves
 from tests.workflow.engine import PREFIX, Answer, Functions, TaskError
 
 SERVERS = ("i-1", "i-2")
@@ -27,7 +29,13 @@ OUTPUTS: dict[str, dict[str, str]] = {
     "web": {"AutoScalingGroupName": "group", "TargetGroupArn": "arn:targets"},
     "load_balancer": {"Url": "https://arable.example"},
 }
-RELEASE = {"id": "r2", "artifact": "s3://artifacts/releases/r2.tar.gz", "sha256": "0" * 64, "migrate": True}
+RELEASE = {
+    "id": "r2",
+    "artifact": "s3://artifacts/releases/r2.tar.gz",
+    "sha256": "0" * 64,
+    "migrate": True,
+    "backup": True,
+}
 ENVIRONMENT = {
     "name": "arable",
     "application": "arable",
@@ -38,14 +46,29 @@ ENVIRONMENT = {
 }
 
 
-def request(*, previous: str | None = "r1", migrate: bool = True) -> dict[str, Any]:
+ROLLOUT = {
+    "strategy": "drain",
+    "canary": 1,
+    "batch": "25%",
+    "bakeSeconds": 0,
+    "drainSeconds": 1,
+    "alarms": [],
+    "onFailure": "rollback",
+}
+
+
+def request(
+    *, previous: str | None = "r1", migrate: bool = True, same: bool = False, **rollout: Any
+) -> dict[str, Any]:
     """A completed request, as ValidateInput answers it."""
     return {
         "environment": ENVIRONMENT,
         "release": {**RELEASE, "migrate": migrate},
-        "rollout": {"strategy": "drain", "drainSeconds": 1},
+        "rollout": {**ROLLOUT, **rollout},
         "allow": ["Bucket"],
         "previous": {"id": previous} if previous else None,
+        "backTo": None,
+        "recorded": {"same": same, "outputs": OUTPUTS if same else {}},
     }
 
 
@@ -60,15 +83,19 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "CheckCertificate": always({"status": "issued", "missing": [], "detail": ""}),
         "CheckDatabase": always({"status": "ready", "detail": "available"}),
         "CreateDatabase": always({"database": "arable", "username": "arable", "created": False}),
-        "CheckServers": always(
-            {"status": "ready", "servers": [online(server) for server in servers], "detail": ""}
-        ),
+        "CheckServers": ready(*servers),
+        "SuspendScaling": always({"processes": ["Launch"]}),
+        "ResumeScaling": always({"processes": ["Launch"]}),
+        "CreateRestorePoint": always(snapshot("available")),
+        "CheckRestorePoint": always(snapshot("available")),
         "StartCommand": succeeded,
         "CheckCommand": succeeded,
         "DrainServers": always({"status": "drained"}),
         "CheckDrained": always({"status": "drained"}),
         "RestoreServers": always({"status": "healthy", "targets": []}),
         "CheckTargets": always({"status": "healthy", "targets": []}),
+        "CheckBake": always({"status": "baked"}),
+        "PlanRollBack": lambda payload: plan_roll_back(payload, None),
         "VerifyRelease": always(
             {"status": "verified", "detail": "", "url": "https://arable.example", "targets": []}
         ),
@@ -79,6 +106,8 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "ReleaseLock": always({}),
         "Notify": always({}),
         "ExplainFailure": explained,
+        "TakeOver": always({"status": "nothing"}),
+        "CheckCommands": always({"status": "quiet", "detail": ""}),
     }
     unknown = overrides.keys() - answers.keys()
     if unknown:
@@ -112,6 +141,18 @@ def then(*answers: Answer) -> Answer:
 
 def when(condition: Callable[[dict[str, Any]], bool], answer: Answer, otherwise: Answer) -> Answer:
     return lambda payload: (answer if condition(payload) else otherwise)(payload)
+
+
+def ready(*servers: str) -> Answer:
+    """Of CheckServers: all of these are in service; waves are cut as the real one cuts them."""
+    found = [online(server) for server in servers]
+    return lambda payload: {
+        "status": "ready",
+        "servers": found,
+        "waves": waves.cut(found, payload["rollout"]),
+        "drainWaves": waves.cut(found, {**payload["rollout"], "strategy": "drain"}),
+        "detail": "",
+    }
 
 
 def online(server: str) -> dict[str, str]:
@@ -149,13 +190,35 @@ def in_progress(_payload: dict[str, Any]) -> dict[str, Any]:
     return {"status": "in_progress", "outputs": {}, "detail": "CREATE_IN_PROGRESS"}
 
 
+RESULTS: dict[str, dict[str, Any]] = {
+    "pending": {"pending": [], "number": 0, "empty": False},
+    "migrate": {"migrations": ["20261108080000"], "seconds": 2},
+}
+
+
+def pending(*versions: str, empty: bool = False) -> Answer:
+    """StartCommand of a fleet whose database lacks these migrations."""
+
+    def answer(payload: dict[str, Any]) -> dict[str, Any]:
+        told = succeeded(payload)
+        if payload["step"] == "pending":
+            told["results"][0]["result"] |= {"pending": list(versions), "empty": empty}
+        return told
+
+    return answer
+
+
+def snapshot(status: str) -> dict[str, Any]:
+    return {"status": status, "snapshot": None if status == "busy" else "before-r2", "detail": status}
+
+
 def succeeded(payload: dict[str, Any]) -> dict[str, Any]:
     results = [
         {
             "server": server,
             "status": "Success",
             "seconds": 1.5,
-            "result": {"step": payload["step"], "ok": True},
+            "result": {"step": payload["step"], "ok": True, **RESULTS.get(payload["step"], {})},
         }
         for server in payload["servers"]
     ]

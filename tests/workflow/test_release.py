@@ -19,11 +19,13 @@ from tests.workflow.fleet import (
     fails,
     fleet,
     in_progress,
-    online,
+    pending,
     plan,
     planned,
+    ready,
     request,
     running,
+    snapshot,
     succeeded,
     then,
     unchanged,
@@ -33,10 +35,18 @@ from tests.workflow.fleet import (
 # How the end of a child execution is reported: both ways must lead to the same endings.
 both = pytest.mark.parametrize("as_on_aws", [False, True], ids=["error-as-emulated", "error-as-on-aws"])
 
-BEFORE_FOUNDATIONS = ["ValidateInput", "AcquireLock", "NotifyStarted", "DeployNetwork", "Foundations"]
-TO_ROLL_OUT = ["DeployLoadBalancer", "Configure", "MigrationWanted?", "Migrate", "RollOut"]
+BEGUN = ["ValidateInput", "AcquireLock", "NotifyStarted", "SameAsCurrent?"]
+BEFORE_FOUNDATIONS = [*BEGUN, "DeployNetwork", "Foundations"]
+TO_MIGRATIONS = [
+    *("DeployLoadBalancer", "Configure"),
+    *("MigrationWanted?", "CheckMigrations", "MigrationsPending?"),
+]
+TO_ROLL_OUT = [*TO_MIGRATIONS, "RollOut"]
 WAVE = ["DrainServers", "Drained?", "Activate", "Activated?", "RestoreServers", "Healthy?"]
-FAILED = ["ExplainFailure", "Begun?", "RecordFailure", "FreeLock", "NotifyFailure", "Clean?"]
+FAILED = [
+    *("ExplainFailure", "Begun?", "ResumeAfterFailure", "RecordFailure", "FreeLock", "NotifyFailure"),
+    "Clean?",
+]
 
 
 def release(
@@ -63,6 +73,7 @@ def main_path(execution: Execution) -> list[str]:
             "CheckServers",
             "ServersReady?",
             "WaitForServers",
+            "SuspendScaling",
             "Prepare",
             "Stage",
             "ServersTimedOut",
@@ -92,19 +103,27 @@ def test_a_release_with_nothing_to_wait_for_walks_exactly_these_states() -> None
 
     assert execution.status == "SUCCEEDED"
     assert execution.output == {"ending": "Succeeded", "release": "r2"}
-    after = ["Report", "VerifyRelease", "Verified?", "RecordRelease", "ReleaseLock", "Notify", "Succeeded"]
+    after = [
+        "Report",
+        "VerifyRelease",
+        "Verified?",
+        "RecordRelease",
+        "ResumeScaling",
+        "ReleaseLock",
+        "Notify",
+    ]
+    after += ["Succeeded"]
     assert main_path(execution) == [*BEFORE_FOUNDATIONS, *TO_ROLL_OUT, *after]
     assert branch(execution, "DeployDatabase", "CheckDatabase", "DatabaseReady?", "CreateDatabase") == [
         *("DeployDatabase", "CheckDatabase", "DatabaseReady?", "CreateDatabase"),
     ]
-    assert branch(execution, "DeployWeb", "CheckServers", "ServersReady?", "Prepare", "Stage") == [
-        *("DeployWeb", "CheckServers", "ServersReady?", "Prepare", "Stage"),
-    ]
+    web = ["DeployWeb", "CheckServers", "ServersReady?", "SuspendScaling", "Prepare", "Stage"]
+    assert branch(execution, *web) == web
     for tier in ("network", "certificate", "database", "storage", "web", "load-balancer"):
         assert execution.of(f"DeployTier/{tier}") == ["PlanTier", "Planned?", "Unchanged"]
-    for step in ("prepare", "stage", "configure", "migrate", "report"):
+    for step in ("prepare", "stage", "configure", "pending", "report"):
         assert execution.of(f"RunCommand/{step}") == ["StartCommand", "Completed?", "Completed"]
-    assert execution.of("RollOut/roll-out") == [*WAVE, *WAVE, "RolledOut"]
+    assert execution.of("RollOut/roll-out") == ["AnyWave?", *WAVE, *WAVE, "RolledOut"]
     assert events(functions) == ["release started", "succeeded"]
 
 
@@ -117,7 +136,7 @@ def test_each_step_runs_on_the_servers_that_it_is_for() -> None:
         ("prepare", both_servers),
         ("stage", both_servers),
         ("configure", both_servers),
-        ("migrate", ("i-1",)),
+        ("pending", ("i-1",)),
         ("activate", ("i-1",)),
         ("activate", ("i-2",)),
         ("report", both_servers),
@@ -133,8 +152,10 @@ def test_a_first_release_waits_for_everything_and_has_no_old_one() -> None:
             always({"status": "waiting", "detail": "creating"}), always({"status": "ready", "detail": ""})
         ),
         CheckServers=then(
-            always({"status": "waiting", "servers": [], "detail": "0 of 1 online"}),
-            always({"status": "ready", "servers": [online("i-1")], "detail": ""}),
+            always(
+                {"status": "waiting", "servers": [], "waves": [], "drainWaves": [], "detail": "0 of 1 online"}
+            ),
+            ready("i-1"),
         ),
         StartCommand=running,
         CheckCommand=lambda payload: command_checks[payload["step"]](payload),
@@ -148,7 +169,7 @@ def test_a_first_release_waits_for_everything_and_has_no_old_one() -> None:
     tier_checks = {tier: then(in_progress, complete) for tier in OUTPUTS}
     command_checks = {
         step: then(running, succeeded)
-        for step in ("prepare", "stage", "configure", "migrate", "activate", "report")
+        for step in ("prepare", "stage", "configure", "pending", "activate", "report")
     }
     execution = release(functions)
 
@@ -162,6 +183,7 @@ def test_a_first_release_waits_for_everything_and_has_no_old_one() -> None:
         *("WaitForCommand", "CheckCommand", "Completed?", "Completed"),
     ]
     assert execution.of("RollOut/roll-out") == [
+        "AnyWave?",
         *("DrainServers", "Drained?", "WaitForDrain", "CheckDrained", "Drained?"),
         *("Activate", "Activated?", "WaitForActivation", "CheckActivation", "Activated?"),
         *("WaitForActivation", "CheckActivation", "Activated?"),
@@ -219,13 +241,84 @@ def test_servers_are_told_names_and_addresses_and_no_secret() -> None:
     }
 
 
+def test_the_fence_of_the_lock_travels_with_the_release() -> None:
+    functions = fleet(AcquireLock=always({"fence": 7}))
+    release(functions)
+
+    given = [payload["lock"] for payload in functions.payloads("RecordRelease")]
+    assert given == [{"environment": "arable", "fence": 7}]
+
+
 def test_without_a_migration_none_is_run() -> None:
     functions = fleet(ValidateInput=always(request(migrate=False)))
     execution = release(functions)
 
     assert execution.status == "SUCCEEDED"
-    assert "Migrate" not in execution.of("Release")
-    assert "migrate" not in [step for step, _ in steps(functions)]
+    assert not {"CheckMigrations", "Migrate", "CreateRestorePoint"} & set(execution.of("Release"))
+    assert not {"pending", "migrate"} & {step for step, _ in steps(functions)}
+
+
+def test_pending_migrations_run_once_after_a_restore_point_and_before_any_server_changes() -> None:
+    functions = fleet(StartCommand=pending("20261108080000"))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    made = ["CreateRestorePoint", "RestorePointReady?", "Migrate", "RollOut"]
+    assert main_path(execution)[len(BEFORE_FOUNDATIONS) :][: len(TO_MIGRATIONS) + 4] == [
+        *TO_MIGRATIONS,
+        *made,
+    ]
+    assert [(step, on) for step, on in steps(functions) if step == "migrate"] == [("migrate", ("i-1",))]
+    order = [name for name, _ in functions.calls]
+    assert order.index("CreateRestorePoint") < order.index("DrainServers")
+    (recorded,) = functions.payloads("RecordRelease")
+    assert recorded["migrations"]["found"]["pending"] == ["20261108080000"]
+    assert recorded["migrations"]["restorePoint"]["snapshot"] == "before-r2"
+    assert recorded["migrations"]["ran"]["migrations"] == ["20261108080000"]
+    assert recorded["migrations"]["ran"]["command"] == "command-1"
+
+
+def test_the_restore_point_is_waited_for_and_begun_when_the_database_is_free() -> None:
+    functions = fleet(
+        StartCommand=pending("1"),
+        CreateRestorePoint=then(always(snapshot("busy")), always(snapshot("creating"))),
+        CheckRestorePoint=then(always(snapshot("creating")), always(snapshot("available"))),
+    )
+    execution = release(functions, seconds={"RestorePointSeconds": "30"})
+
+    assert execution.status == "SUCCEEDED"
+    walked = main_path(execution)
+    begin, end = walked.index("CreateRestorePoint"), walked.index("Migrate")
+    look = ["WaitForRestorePoint", "CheckRestorePoint", "RestorePointReady?"]
+    assert walked[begin:end] == [
+        *("CreateRestorePoint", "RestorePointReady?", "WaitForDatabaseBusy"),
+        *("CreateRestorePoint", "RestorePointReady?", *look, *look),
+    ]
+
+
+@pytest.mark.parametrize(("backup", "empty"), [(False, False), (True, True)])
+def test_no_restore_point_of_an_empty_database_or_when_it_is_not_wanted(backup: bool, empty: bool) -> None:
+    asked = request()
+    asked["release"] = {**asked["release"], "backup": backup}
+    functions = fleet(ValidateInput=always(asked), StartCommand=pending("1", empty=empty))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    assert "CreateRestorePoint" not in execution.of("Release")
+    assert "migrate" in [step for step, _ in steps(functions)]
+
+
+def test_a_failed_migration_names_the_restore_point_and_changes_no_server() -> None:
+    functions = fleet(
+        StartCommand=when(lambda payload: payload["step"] == "migrate", fails("CommandFailed"), pending("1")),
+        ExplainFailure=really_explained,
+    )
+    execution = release(functions)
+
+    assert execution.error == "FailedClean"
+    assert "snapshot before-r2" in execution.cause["next"]
+    assert functions.payloads("DrainServers") == []
+    assert "activate" not in [step for step, _ in steps(functions)]
 
 
 @pytest.mark.parametrize(("previous", "seconds"), [("r1", 1), (None, 0)])
@@ -240,7 +333,7 @@ def test_one_server_is_one_wave() -> None:
     functions = fleet(("i-1",))
     execution = release(functions)
 
-    assert execution.of("RollOut/roll-out") == [*WAVE, "RolledOut"]
+    assert execution.of("RollOut/roll-out") == ["AnyWave?", *WAVE, "RolledOut"]
     (recorded,) = functions.payloads("RecordRelease")
     assert [entry["server"] for entry in recorded["servers"]] == ["i-1"]
     assert recorded["servers"][0]["seconds"].keys() == {"drain", "activate", "healthy"}
@@ -256,7 +349,7 @@ def test_a_passing_fault_of_lambda_is_tried_again() -> None:
     assert len(functions.payloads("CheckDatabase")) == 2
 
 
-@pytest.mark.parametrize("function", ["Notify", "ReleaseLock"])
+@pytest.mark.parametrize("function", ["Notify", "ReleaseLock", "ResumeScaling"])
 def test_a_release_that_serves_has_succeeded_whatever_happens_to(function: str) -> None:
     execution = release(fleet(**{function: fails("Broken")}))
 
@@ -313,6 +406,68 @@ def test_a_certificate_goes_on_waiting_when_nobody_could_be_told() -> None:
         Notify=when(lambda payload: payload["event"] == "certificate waiting", fails("Broken"), always({})),
     )
     assert release(functions).status == "SUCCEEDED"
+
+
+# --- the same input again ----------------------------------------------------------------------------------
+
+CONFIRMED = [
+    *("CheckCurrentServers", "CurrentServersReady?", "ReportCurrent"),
+    *("VerifyCurrent", "Unchanged?", "RecordUnchanged"),
+]
+
+
+def test_the_same_input_again_changes_nothing_and_says_so() -> None:
+    functions = fleet(ValidateInput=always(request(same=True)))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    ends = ["ResumeScaling", "ReleaseLock", "Notify", "Succeeded"]
+    assert main_path(execution) == [*BEGUN, *CONFIRMED, *ends]
+    assert len(execution.path) <= 25
+    assert steps(functions) == [("report", ("i-1", "i-2"))], "servers were asked, and nothing else"
+    assert not {"PlanTier", "ApplyTier", "DrainServers"} & {name for name, _ in functions.calls}
+    (recorded,) = functions.payloads("RecordRelease")
+    assert recorded["request"]["outcome"] == "unchanged"
+    assert recorded["outputs"] == OUTPUTS
+
+
+NOT_CONFIRMED: dict[str, Callable[[], dict[str, Answer]]] = {
+    "servers are missing": lambda: {
+        "CheckServers": then(always({"status": "waiting", "servers": [], "waves": []}), ready("i-1", "i-2"))
+    },
+    "the group cannot be asked": lambda: {"CheckServers": then(fails("AwsRefused"), ready("i-1", "i-2"))},
+    "a server does not answer": lambda: {"StartCommand": then(fails("CommandFailed"), succeeded)},
+    "a server reports another release": lambda: {
+        "VerifyRelease": then(fails("VerificationFailed"), always({"status": "verified"}))
+    },
+    "a target is not healthy": lambda: {
+        "VerifyRelease": then(always({"status": "waiting"}), always({"status": "verified"}))
+    },
+}
+
+
+@both
+@pytest.mark.parametrize("name", NOT_CONFIRMED)
+def test_what_cannot_be_confirmed_is_released_as_ever(name: str, as_on_aws: bool) -> None:
+    functions = fleet(ValidateInput=always(request(same=True)), **NOT_CONFIRMED[name]())
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert "RecordUnchanged" not in execution.of("Release")
+    assert {"DeployNetwork", "RollOut", "RecordRelease"} <= set(execution.of("Release"))
+    (recorded,) = functions.payloads("RecordRelease")
+    assert "outcome" not in recorded["request"]
+
+
+def test_after_an_interrupted_release_nothing_is_taken_as_recorded() -> None:
+    functions = fleet(
+        ValidateInput=always(request(same=True)), AcquireLock=then(fails("HolderEnded"), always({"fence": 2}))
+    )
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert "CheckCurrentServers" not in execution.of("Release")
+    assert "DeployNetwork" in execution.of("Release")
 
 
 # --- refused before anything changes -----------------------------------------------------------------------
@@ -397,10 +552,33 @@ BEFORE_ROLL_OUT: dict[str, tuple[dict[str, Answer], str, str]] = {
         "CommandFailed",
         "configure",
     ),
+    "a look at the migrations that fails": (
+        {
+            "StartCommand": when(
+                lambda payload: payload["step"] == "pending", fails("CommandFailed"), succeeded
+            )
+        },
+        "CommandFailed",
+        "check migrations",
+    ),
+    "a restore point that is refused": (
+        {"StartCommand": pending("1"), "CreateRestorePoint": fails("DatabaseRefused")},
+        "DatabaseRefused",
+        "restore point",
+    ),
+    "a restore point that fails": (
+        {
+            "StartCommand": pending("1"),
+            "CreateRestorePoint": always(snapshot("creating")),
+            "CheckRestorePoint": fails("DatabaseRefused"),
+        },
+        "DatabaseRefused",
+        "restore point",
+    ),
     "a migration that fails": (
         {
             "StartCommand": when(
-                lambda payload: payload["step"] == "migrate", fails("CommandFailed"), succeeded
+                lambda payload: payload["step"] == "migrate", fails("CommandFailed"), pending("1")
             )
         },
         "CommandFailed",
@@ -417,7 +595,7 @@ def test_before_the_roll_out_nothing_is_rolled_back(name: str, as_on_aws: bool) 
     execution = release(functions, as_on_aws=as_on_aws)
 
     assert (execution.status, execution.error) == ("FAILED", "FailedClean")
-    assert main_path(execution)[-7:] == [*FAILED, "FailedClean"]
+    assert main_path(execution)[-8:] == [*FAILED, "FailedClean"]
     assert "RollOut" not in execution.of("Release")
     assert "RollBack" not in execution.of("Release")
     (told,) = functions.payloads("ExplainFailure")
@@ -453,6 +631,20 @@ def test_what_a_failed_release_had_built_is_recorded() -> None:
 # --- waits that never end ----------------------------------------------------------------------------------
 
 ENDLESS: dict[str, tuple[dict[str, Answer], str, str]] = {
+    "a restore point": (
+        {
+            "StartCommand": pending("1"),
+            "CreateRestorePoint": always(snapshot("creating")),
+            "CheckRestorePoint": always(snapshot("creating")),
+        },
+        "restore point",
+        "the restore point was not complete",
+    ),
+    "a database that is never free": (
+        {"StartCommand": pending("1"), "CreateRestorePoint": always(snapshot("busy"))},
+        "restore point",
+        "busy",
+    ),
     "a stack": (
         {"PlanTier": NETWORK_ONLY, "CheckTier": in_progress},
         "network",
@@ -467,12 +659,20 @@ ENDLESS: dict[str, tuple[dict[str, Answer], str, str]] = {
         "creating",
     ),
     "servers": (
-        {"CheckServers": always({"status": "waiting", "servers": [], "detail": "0 of 2 online"})},
+        {
+            "CheckServers": always(
+                {"status": "waiting", "servers": [], "waves": [], "drainWaves": [], "detail": "0 of 2 online"}
+            )
+        },
         "foundations",
         "0 of 2 online",
     ),
     "no servers": (
-        {"CheckServers": always({"status": "ready", "servers": [], "detail": "none"})},
+        {
+            "CheckServers": always(
+                {"status": "ready", "servers": [], "waves": [], "drainWaves": [], "detail": "none"}
+            )
+        },
         "foundations",
         "none",
     ),
@@ -497,7 +697,9 @@ def test_a_wait_that_never_ends_fails_at_its_deadline(name: str, as_on_aws: bool
 def explanation(told: dict[str, Any]) -> dict[str, str]:
     """The cause of a DeadlinePassed: {what, where, next}, from either way of reporting a child's end."""
     cause = json.loads(told["cause"])
-    explained: dict[str, str] = json.loads(cause["Cause"]) if "Cause" in cause else cause
+    while "Cause" in cause:
+        cause = json.loads(cause["Cause"])
+    explained: dict[str, str] = cause
     assert explained.keys() >= {"what", "where", "next"}
     return explained
 
@@ -507,6 +709,7 @@ def test_a_command_that_never_ends_fails_at_its_deadline() -> None:
     with Engine(functions, as_on_aws=False, seconds={"DeliverySeconds": "0.2"}).running() as engine:
         execution = engine.run(
             {
+                "lock": {"environment": "arable", "fence": 1},
                 "environment": "arable",
                 "step": "stage",
                 "servers": ["i-1"],
@@ -547,20 +750,20 @@ def test_a_failed_activation_puts_the_server_back_and_rolls_the_fleet_back(as_on
 
     assert (execution.status, execution.error) == ("FAILED", "FailedClean")
     assert execution.of("RollOut/roll-out") == [
-        *WAVE,
-        *("DrainServers", "Drained?", "Activate", "RestoreAfterFailure", "NotRolledOut"),
+        *("AnyWave?", *WAVE),
+        *("DrainServers", "Drained?", "Activate", "RestoreAfterFailure", "GoOn?", "NotRolledOut"),
     ]
-    assert main_path(execution)[-10:] == [
-        *("RollOut", "OldReleaseKnown?", "RollBack"),
+    assert main_path(execution)[-12:] == [
+        *("RollOut", "OldReleaseKnown?", "PlanRollBack", "RollBack"),
         *(*FAILED, "FailedClean"),
     ]
-    assert execution.of("RollOut/roll-back") == [*WAVE, *WAVE, "RolledOut"]
+    assert execution.of("RollOut/roll-back") == ["AnyWave?", *WAVE, *WAVE, "RolledOut"]
     activated = [
         (payload["parameters"]["Release"], payload["servers"][0])
         for payload in functions.payloads("StartCommand")
         if payload["step"] == "activate"
     ]
-    assert activated == [("r2", "i-1"), ("r2", "i-2"), ("r1", "i-1"), ("r1", "i-2")]
+    assert activated == [("r2", "i-1"), ("r2", "i-2"), ("r1", "i-2"), ("r1", "i-1")]
     (told,) = functions.payloads("ExplainFailure")
     assert (error_of(told), told["phase"], told["rollback"]) == (
         "CommandFailed",
@@ -584,7 +787,7 @@ def test_a_failed_first_release_has_nothing_to_go_back_to(as_on_aws: bool) -> No
     execution = release(functions, as_on_aws=as_on_aws)
 
     assert execution.error == "FailedClean"
-    assert main_path(execution)[-9:] == ["RollOut", "OldReleaseKnown?", *FAILED, "FailedClean"]
+    assert main_path(execution)[-10:] == ["RollOut", "OldReleaseKnown?", *FAILED, "FailedClean"]
     (told,) = functions.payloads("ExplainFailure")
     assert told["rollback"] is None
 
@@ -603,7 +806,7 @@ def test_a_roll_back_that_fails_leaves_it_to_a_person(as_on_aws: bool) -> None:
     execution = release(functions, as_on_aws=as_on_aws)
 
     assert (execution.status, execution.error) == ("FAILED", "FailedDirty")
-    assert main_path(execution)[-9:] == ["OldReleaseKnown?", "RollBack", *FAILED, "FailedDirty"]
+    assert main_path(execution)[-10:] == ["PlanRollBack", "RollBack", *FAILED, "FailedDirty"]
     (told,) = functions.payloads("ExplainFailure")
     assert told["rollback"]["status"] == "failed"
     assert told["rollback"].keys() == {"status", "error", "cause"}
@@ -685,11 +888,13 @@ def test_whatever_breaks_in_a_wave_its_servers_are_put_back(function: str) -> No
         execution = engine.run(ROLL_OUT, machine="RollOut")
 
     assert (execution.status, execution.error) == ("FAILED", "Broken")
-    assert execution.path[-2:] == ["RollOut.RestoreAfterFailure", "RollOut.NotRolledOut"]
+    assert "RollOut.RestoreAfterFailure" in execution.path
+    assert execution.path[-2:] == ["RollOut.GoOn?", "RollOut.NotRolledOut"]
     assert functions.payloads("RestoreServers")[-1]["servers"] == ["i-1"]
 
 
 ROLL_OUT = {
+    "lock": {"environment": "arable", "fence": 1},
     "environment": "arable",
     "application": "arable",
     "release": "r2",
@@ -697,6 +902,10 @@ ROLL_OUT = {
     "targetGroupArn": "arn:targets",
     "healthPath": "/up",
     "drainSeconds": 0,
+    "strategy": "drain",
+    "bakeSeconds": 0,
+    "alarms": [],
+    "keepGoing": False,
 }
 
 
@@ -709,6 +918,189 @@ def test_several_servers_go_in_one_wave() -> None:
     assert execution.status == "SUCCEEDED"
     assert [entry["server"] for entry in execution.output["servers"]] == ["i-1", "i-2", "i-3"]
     assert [payload["servers"] for payload in functions.payloads("DrainServers")] == [["i-1", "i-2"], ["i-3"]]
+
+
+def roll_out(functions: Functions, **given: Any) -> Execution:
+    with Engine(functions, as_on_aws=False).running() as engine:
+        return engine.run({**ROLL_OUT, **given}, machine="RollOut")
+
+
+def test_each_wave_is_watched_before_the_next_begins() -> None:
+    functions = fleet(CheckBake=then(always({"status": "baking"}), always({"status": "baked"})))
+    execution = roll_out(functions, bakeSeconds=60, alarms=["slow"])
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.of("RollOut") == [
+        *("AnyWave?", *WAVE, "CheckBake", "Baked?", "WaitToBake", "CheckBake", "Baked?"),
+        *(*WAVE, "CheckBake", "Baked?", "RolledOut"),
+    ]
+    watched = functions.payloads("CheckBake")
+    assert [payload["servers"] for payload in watched] == [["i-1"], ["i-1"], ["i-2"]]
+    assert watched[0]["since"] == watched[1]["since"] < watched[2]["since"]
+    assert watched[0]["alarms"] == ["slow"]
+    assert [entry["server"] for entry in execution.output["servers"]] == ["i-1", "i-2"]
+
+
+def test_alarms_alone_are_looked_at_too() -> None:
+    functions = fleet()
+    assert roll_out(functions, alarms=["slow"]).status == "SUCCEEDED"
+    assert len(functions.payloads("CheckBake")) == 2
+
+
+@pytest.mark.parametrize("bake", [fails("VerificationFailed"), always({"status": "baking"})])
+def test_a_wave_that_does_not_serve_well_is_the_last(bake: Answer) -> None:
+    functions = fleet(CheckBake=bake)
+    with Engine(functions, as_on_aws=False, seconds={"BakeGraceSeconds": "0"}).running() as engine:
+        execution = engine.run({**ROLL_OUT, "alarms": ["slow"]}, machine="RollOut")
+
+    assert execution.error in ("VerificationFailed", "DeadlinePassed")
+    assert execution.cause["wavesBegun"] == 1
+    assert [payload["servers"] for payload in functions.payloads("DrainServers")] == [["i-1"]]
+
+
+def test_on_the_way_back_a_broken_server_keeps_no_other_from_going_back() -> None:
+    functions = fleet(StartCommand=activation_fails("r2", on="i-1"))
+    execution = roll_out(functions, keepGoing=True)
+
+    assert (execution.status, execution.error) == ("FAILED", "CommandFailed")
+    assert [payload["servers"] for payload in functions.payloads("DrainServers")] == [["i-1"], ["i-2"]]
+    assert execution.cause["wavesBegun"] == 2
+
+
+def test_no_wave_at_all_is_nothing_to_do() -> None:
+    assert roll_out(fleet(), waves=[]).status == "SUCCEEDED"
+
+
+BESIDE = ["Activate", "Activated?", "CheckTargets", "Healthy?"]
+
+
+def test_side_by_side_nobody_leaves_the_load_balancer() -> None:
+    functions = fleet(SIX, ValidateInput=always(request(strategy="side_by_side", canary=0, batch="100%")))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED"
+    assert execution.of("RollOut/roll-out") == ["AnyWave?", *BESIDE, "RolledOut"]
+    assert functions.payloads("DrainServers") == functions.payloads("RestoreServers") == []
+    (activated,) = [call for call in functions.payloads("StartCommand") if call["step"] == "activate"]
+    assert activated["servers"] == list(SIX)
+    assert activated["parameters"]["Strategy"] == "side_by_side"
+    (recorded,) = functions.payloads("RecordRelease")
+    assert {entry["strategy"] for entry in recorded["servers"]} == {"side_by_side"}
+    assert recorded["servers"][0]["seconds"].keys() == {"drain", "activate", "healthy"}
+
+
+def test_side_by_side_goes_wave_by_wave_and_back() -> None:
+    functions = fleet(
+        ValidateInput=always(request(strategy="side_by_side", bakeSeconds=1)),
+        CheckBake=when(
+            lambda payload: "i-2" in payload["servers"],
+            fails("VerificationFailed"),
+            always({"status": "baked"}),
+        ),
+    )
+    execution = release(functions)
+
+    assert execution.error == "FailedClean"
+    bake = ["CheckBake", "Baked?"]
+    assert execution.of("RollOut/roll-out") == [
+        *("AnyWave?", *BESIDE, *bake, *BESIDE, "CheckBake", "GoOn?", "NotRolledOut"),
+    ]
+    assert execution.of("RollOut/roll-back") == ["AnyWave?", *BESIDE, *BESIDE, "RolledOut"]
+
+
+def test_where_the_memory_does_not_do_for_two_the_servers_are_drained() -> None:
+    def staged(payload: dict[str, Any]) -> dict[str, Any]:
+        answer = succeeded(payload)
+        for result in answer["results"]:
+            result["result"]["sideBySide"] = result["server"] != "i-3"
+        return answer
+
+    functions = fleet(
+        SIX,
+        ValidateInput=always(request(strategy="side_by_side", canary=0, batch="100%")),
+        StartCommand=when(lambda payload: payload["step"] == "stage", staged, succeeded),
+    )
+    assert release(functions).status == "SUCCEEDED"
+    assert [len(payload["servers"]) for payload in functions.payloads("DrainServers")] == [5, 1]
+    (recorded,) = functions.payloads("RecordRelease")
+    assert {entry["strategy"] for entry in recorded["servers"]} == {"drain"}
+
+
+SIX = tuple(f"i-{number}" for number in range(6))
+
+
+@both
+def test_only_servers_that_were_touched_go_back_the_last_first(as_on_aws: bool) -> None:
+    bad = when(
+        lambda payload: "i-1" in payload["servers"], fails("VerificationFailed"), always({"status": "baked"})
+    )
+    functions = fleet(SIX, ValidateInput=always(request(batch=2, alarms=["slow"])), CheckBake=bad)
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert execution.error == "FailedClean"
+    drained = [payload["servers"] for payload in functions.payloads("DrainServers")]
+    assert drained == [["i-0"], ["i-1", "i-2"], ["i-1", "i-2"], ["i-0"]]
+    assert len(functions.payloads("CheckBake")) == 2, "alarms may ring on while servers go back"
+
+
+@both
+def test_who_wants_to_look_has_everything_left_as_it_is(as_on_aws: bool) -> None:
+    functions = fleet(
+        ValidateInput=always(request(onFailure="stop")),
+        StartCommand=activation_fails("r2", on="i-2"),
+        ExplainFailure=really_explained,
+    )
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert execution.error == "FailedDirty"
+    assert "RollBack" not in execution.of("Release")
+    assert "onFailure" in execution.cause["next"]
+    assert len(functions.payloads("ResumeScaling")) == len(functions.payloads("ReleaseLock")) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["a step that fails", "a migration that fails", "an activation", "a way back"]
+)
+def test_scaling_goes_on_however_a_release_ends(name: str) -> None:
+    functions = fleet(**FAULTS[name]())
+    execution = release(functions, seconds={"ActivateSeconds": "0.1", "DeliverySeconds": "0.1"})
+
+    assert execution.status == "FAILED"
+    assert functions.payloads("ResumeScaling") == [{"environment": "arable"}]
+
+
+def test_a_thousand_servers_fit_into_an_execution() -> None:
+    """In waves of a tenth, every wave waited for and watched; 25,000 events are AWS's limit, 5,000 ours."""
+    servers = tuple(f"i-{number:017}" for number in range(1000))
+    again = {
+        "DrainServers": always({"status": "draining"}),
+        "StartCommand": running,
+        "RestoreServers": always({"status": "waiting", "targets": []}),
+    }
+    functions = fleet(
+        servers,
+        **again,
+        ValidateInput=always(request(batch="10%", bakeSeconds=60)),
+        CheckBake=lambda payload: next(bakes),
+    )
+    bakes = iter([{"status": status} for _ in range(11) for status in ("baking", "baking", "baked")])
+    execution = release(functions, seconds=dict.fromkeys(LONG, "600"))
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert [len(payload["servers"]) for payload in functions.payloads("DrainServers")] == [1, *[100] * 9, 99]
+    events = {machine: sum(map(events_of, execution.kinds_of(machine))) for machine in execution.machines()}
+    assert events["RollOut/roll-out"] < 1000
+    assert sum(events.values()) < 5000
+    largest = max(len(json.dumps(payload)) for _, payload in functions.calls)
+    assert largest < 256 * 1024
+
+
+LONG = ("DrainGraceSeconds", "ActivateSeconds", "DeliverySeconds", "HealthySeconds", "BakeGraceSeconds")
+
+
+def events_of(kind: str) -> int:
+    """History events of a state: entered and exited; a task also scheduled, started, submitted, ended."""
+    return {"Task": 6, "Succeed": 2, "Fail": 1, "Parallel": 4}.get(kind, 2)
 
 
 # --- failures after the roll-out ---------------------------------------------------------------------------
@@ -749,7 +1141,7 @@ def test_after_the_roll_out_the_fleet_goes_back(name: str, as_on_aws: bool) -> N
     execution = release(functions, as_on_aws=as_on_aws, seconds={"VerifySeconds": "0.2"})
 
     assert (execution.status, execution.error) == ("FAILED", "FailedClean")
-    assert main_path(execution)[-9:] == ["OldReleaseKnown?", "RollBack", *FAILED, "FailedClean"]
+    assert main_path(execution)[-10:] == ["PlanRollBack", "RollBack", *FAILED, "FailedClean"]
     (told,) = functions.payloads("ExplainFailure")
     assert (error_of(told), told["phase"], told["rollback"]) == (error, phase, {"status": "succeeded"})
     recorded = functions.payloads("RecordRelease")[-1]
@@ -759,7 +1151,12 @@ def test_after_the_roll_out_the_fleet_goes_back(name: str, as_on_aws: bool) -> N
 def really_explained(payload: dict[str, Any]) -> dict[str, Any]:
     """What the shipped function says: it is pure."""
     return failure.explain(
-        payload["request"], payload["error"], payload["cause"], payload["phase"], payload["rollback"]
+        payload["request"],
+        payload["error"],
+        payload["cause"],
+        payload["phase"],
+        payload["rollback"],
+        payload["restorePoint"],
     )
 
 
@@ -802,10 +1199,10 @@ def test_what_cannot_be_explained_is_not_clean() -> None:
     assert len(functions.payloads("ReleaseLock")) == 1
 
 
-@pytest.mark.parametrize("function", ["RecordRelease", "ReleaseLock", "Notify"])
+@pytest.mark.parametrize("function", ["ResumeScaling", "RecordRelease", "ReleaseLock", "Notify"])
 def test_the_ending_stands_whatever_happens_to(function: str) -> None:
     functions = fleet(PlanTier=fails("TierFailed"), **{function: fails("Broken")})
     execution = release(functions)
 
     assert execution.error == "FailedClean"
-    assert execution.of("Release")[-7:] == [*FAILED, "FailedClean"]
+    assert execution.of("Release")[-8:] == [*FAILED, "FailedClean"]

@@ -92,8 +92,16 @@ def test_a_tier_that_fails_is_explained_recorded_and_gone_on_from(region: Contro
     assert (explanation["error"], explanation["phase"]) == ("TierFailed", "foundations")
     assert "slipway-empty-web" in explanation["where"]
     assert "Group" in explanation["what"]
-    assert region.path(first)[-6:] == [
-        *("Begun?", "RecordFailure", "FreeLock", "NotifyFailure", "Clean?", "FailedClean"),
+    assert region.path(first)[-7:] == [
+        *(
+            "Begun?",
+            "ResumeAfterFailure",
+            "RecordFailure",
+            "FreeLock",
+            "NotifyFailure",
+            "Clean?",
+            "FailedClean",
+        ),
     ]
     assert region.receipt("empty", "empty-1")["ending"] == "FailedClean"
     assert "holder" not in region.item("empty", "LOCK")
@@ -112,24 +120,70 @@ def test_a_tier_that_fails_is_explained_recorded_and_gone_on_from(region: Contro
     ]
 
 
-def test_one_release_at_a_time_and_a_dead_holder_is_taken_over(region: ControlPlane) -> None:
+def test_one_release_at_a_time(region: ControlPlane) -> None:
     holder = region.start(wanted(region, "busy", "10.30.0.0/16"), "busy-1")
     region.reaches(holder, "DeployNetwork")
 
     refused = region.start(wanted(region, "busy", "10.30.0.0/16"), "busy-2")
-    execution = region.ended(refused)
-    assert explained(execution)["error"] == "EnvironmentLocked"
+    explanation = explained(region.ended(refused))
+    assert explanation["error"] == "EnvironmentLocked"
+    assert explanation["details"]["holder"] == holder
+    assert explanation["details"]["since"] in explanation["what"]
+    assert explanation["details"]["state"] in region.path(holder)
     assert region.path(refused)[-4:] == ["ExplainFailure", "Begun?", "Clean?", "FailedClean"]
     assert region.item("busy", "LOCK")["holder"] == holder
 
-    region.client("stepfunctions").stop_execution(executionArn=holder)
+
+def test_a_release_that_is_stopped_is_cleaned_up_after(region: ControlPlane) -> None:
+    """The one that the test before has left running; the event of its end starts the clean-up by itself."""
+    holder = region.item("busy", "LOCK")["holder"]
     fence = int(region.item("busy", "LOCK")["fence"])
+    region.client("stepfunctions").stop_execution(executionArn=holder, cause="enough")
+    [clean_up] = region.clean_ups(1, of=holder)
+    assert region.ended(clean_up)["status"] == "SUCCEEDED"
+    # The clean-up of the release that was refused may have come later than this end: then it does the work.
+    lock = region.freed("busy")
+    assert int(lock["fence"]) == fence + 1
+    receipt = region.receipt("busy", "busy-1")
+    assert (receipt["ending"], receipt["failure"]["error"]) == ("FailedClean", "States.Aborted")
+    assert "was stopped" in receipt["failure"]["what"]
+    assert "enough" in receipt["failure"]["what"]
+    assert receipt["execution"] == holder
+
     heir = region.start(wanted(region, "busy", "10.30.0.0/16"), "busy-3")
     region.reaches(heir, "DeployNetwork")
-    lock = region.item("busy", "LOCK")
-    assert (lock["holder"], int(lock["fence"])) == (heir, fence + 1)
+    assert int(region.item("busy", "LOCK")["fence"]) == fence + 2
     region.ended(heir)
-    assert "holder" not in region.item("busy", "LOCK")
+    [nothing] = region.clean_ups(1, of=heir)
+    assert region.ended(nothing)["status"] == "SUCCEEDED"
+    assert region.path(nothing) == ["TakeOver", "TakenOver?", "NothingToDo"]
+    assert region.receipt("busy", "busy-3")["failure"]["error"] != "States.Aborted"
+
+
+def test_a_dead_holder_that_nobody_cleaned_up_after_is_cleaned_up_after_by_the_next_release(
+    region: ControlPlane,
+) -> None:
+    rule = next(
+        rule["Name"]
+        for rule in region.client("events").list_rules()["Rules"]
+        if "CleanUp" in rule["Name"] or "ReleaseEnded" in rule["Name"]
+    )
+    region.client("events").disable_rule(Name=rule)
+    try:
+        holder = region.start(wanted(region, "lost", "10.40.0.0/16"), "lost-1")
+        region.reaches(holder, "DeployNetwork")
+        region.client("stepfunctions").stop_execution(executionArn=holder)
+        heir = region.start(wanted(region, "lost", "10.40.0.0/16"), "lost-2")
+        region.reaches(heir, "DeployNetwork")
+        assert region.path(heir)[:5] == [
+            *("ValidateInput", "AcquireLock", "CleanUp", "AcquireFreedLock", "NotifyStarted"),
+        ]
+        lock = region.item("lost", "LOCK")
+        assert (lock["holder"], int(lock["fence"])) == (heir, 3)
+        assert region.receipt("lost", "lost-1")["ending"] == "FailedClean"
+        region.ended(heir)
+    finally:
+        region.client("events").enable_rule(Name=rule)
 
 
 def test_every_call_was_permitted(region: ControlPlane) -> None:

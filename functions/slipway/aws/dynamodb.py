@@ -37,6 +37,20 @@ def query(pk: str) -> list[Item]:
     return [_decoded(item) for page in pages for item in page["Items"]]
 
 
+def last(pk: str, beginning: str, most: int) -> list[Item]:
+    """The last items under a partition key whose sort keys begin so, at most so many (fewer if they have
+    more than 1 MB, DynamoDB's page), in the order of their sort keys."""
+    answer = client("dynamodb").query(
+        TableName=_table(),
+        KeyConditionExpression="pk = :pk AND begins_with(sk, :beginning)",
+        ExpressionAttributeValues=_encoded({":pk": pk, ":beginning": beginning}),
+        ConsistentRead=True,
+        ScanIndexForward=False,
+        Limit=most,
+    )
+    return [_decoded(item) for item in reversed(answer["Items"])]
+
+
 def put(
     item: Mapping[str, Any], condition: str | None = None, values: Mapping[str, Any] | None = None
 ) -> bool:

@@ -35,3 +35,10 @@ def set_drain_seconds(group: str, seconds: int) -> None:
     client("elbv2").modify_target_group_attributes(
         TargetGroupArn=group, Attributes=[{"Key": DELAY, "Value": str(seconds)}]
     )
+
+
+def balancer(group: str) -> str | None:
+    """ARN of the load balancer that sends to the group; None if none does."""
+    answer = client("elbv2").describe_target_groups(TargetGroupArns=[group])
+    arns = answer["TargetGroups"][0]["LoadBalancerArns"]
+    return str(arns[0]) if arns else None

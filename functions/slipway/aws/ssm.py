@@ -39,6 +39,21 @@ def send(
     return str(answer["Command"]["CommandId"])
 
 
+def commands(document: str, mark: str) -> list[str]:
+    """Ids of the commands with this document (of the last 30 days) whose comment ends with the mark."""
+    filters = [{"key": "DocumentName", "value": document}]
+    pages = client("ssm").get_paginator("list_commands").paginate(Filters=filters)
+    listed = [command for page in pages for command in page["Commands"]]
+    return [command["CommandId"] for command in listed if command.get("Comment", "").endswith(mark)]
+
+
+def running() -> list[dict[str, Any]]:
+    """The commands that have not ended on every server, with their comments."""
+    stage = [{"key": "ExecutionStage", "value": "Executing"}]
+    pages = client("ssm").get_paginator("list_commands").paginate(Filters=stage)
+    return [command for page in pages for command in page["Commands"]]
+
+
 def invocations(command: str) -> list[dict[str, Any]]:
     """How far the command is on each server, with the beginning of its output."""
     pages = client("ssm").get_paginator("list_command_invocations").paginate(CommandId=command, Details=True)

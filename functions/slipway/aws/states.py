@@ -23,6 +23,20 @@ def status(execution: str) -> str | None:
         raise
 
 
+def current_state(execution: str) -> str | None:
+    """The state that the execution entered last; None if its latest 100 events do not tell."""
+    answer = client("stepfunctions").get_execution_history(
+        executionArn=execution, maxResults=100, reverseOrder=True, includeExecutionData=False
+    )
+    entered = [event.get("stateEnteredEventDetails", {}).get("name") for event in answer["events"]]
+    return next((str(name) for name in entered if name), None)
+
+
+def described(execution: str) -> dict[str, Any]:
+    """What the execution is: status, input (as text), startDate, and how it ended."""
+    return dict(client("stepfunctions").describe_execution(executionArn=execution))
+
+
 def history(execution: str) -> tuple[list[dict[str, Any]], bool]:
     """The execution's events, the oldest first, and whether that is all of them."""
     events: list[dict[str, Any]] = []

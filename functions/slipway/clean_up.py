@@ -1,0 +1,162 @@
+"""What an execution that ended without freeing its environment was doing, and what puts that right.
+
+It was stopped, ran into its time-out, or could not even fail as it should. The lock says whose release it
+was; its history says how far it came.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway import history, lock, records, stacks, tiers, waves
+from slipway.aws import cloudformation, states
+
+# States of the release: the one that lists pending migrations, the one that runs them, and the first after it
+# has been recorded as the current one. The name of its roll-out's execution ends so; the state of a roll-out
+# with which a wave begins.
+PENDING, MIGRATE, RECORDED = "CheckMigrations", "Migrate", "ReleaseLock"
+ROLL_OUT = "-roll-out"
+WAVE = {"drain": "DrainServers", "side_by_side": "Activate"}
+
+NAMES = {"ABORTED": "States.Aborted", "TIMED_OUT": "States.Timeout"}
+DID = {"ABORTED": "was stopped", "TIMED_OUT": "ran into its time-out"}
+
+Json = Mapping[str, Any]
+
+
+def take_over(given: Json, execution: str) -> dict[str, Any]:
+    """{"status", "environment", "lock", "request", "execution", "error", "cause", "phase", "strategy",
+    "waves", "migrations", "outputs"}.
+
+    `given`: {"environment": name}, or an event of EventBridge about an execution of the release.
+    `status`: nothing (nobody is to be cleaned up after; there is nothing else in the answer) · recorded (the
+    release had succeeded, only its lock is left) · taken. `execution`: the one that ended, {"arn", "name",
+    "startedAt"}; `error`, `cause`, `phase`: how and where; `waves`: [{"servers"}] that may be on its
+    release, the last first.
+    """
+    environment = given.get("environment") or environment_of(_input(given["detail"]))
+    item = lock.take_over(environment, execution) if environment else None
+    if item is None:
+        return {"status": "nothing"}
+    request, ended = json.loads(item["request"]), states.described(item["of"])
+    events, _ = states.history(item["of"])
+    children, entered = history.children(events), names(events)
+    begun = _begun(children)
+    done = recorded(request, records.current(request["environment"]["name"]), entered)
+    return {
+        "status": "recorded" if done else "taken",
+        "environment": environment,
+        "lock": {"environment": environment, "fence": item["fence"]},
+        "request": request,
+        "execution": {"arn": item["of"], "name": ended["name"], "startedAt": _text(ended["startDate"])},
+        **how(ended, entered, bool(begun["waves"]), _innermost(children)),
+        **begun,
+        "migrations": migrations(events),
+        "outputs": {tier: _outputs(str(environment), tier) for tier in ("web", "load_balancer")},
+    }
+
+
+def names(events: Sequence[Json]) -> list[str]:
+    """The states that were entered, in order."""
+    return [
+        event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event
+    ]
+
+
+def migrations(events: Sequence[Json]) -> dict[str, Any]:
+    """{"found", "restorePoint", "ran"} as the release itself would have recorded them; None if it did not
+    come so far, or was stopped while a migration ran."""
+    left: dict[str, Any] = {}
+    for event in events:
+        if "stateExitedEventDetails" in event:
+            details = event["stateExitedEventDetails"]
+            left[details["name"]] = json.loads(details.get("output") or "null")
+    point = left.get("CheckRestorePoint") or left.get("CreateRestorePoint")
+    ran, command = _first(left.get(MIGRATE))
+    return {
+        "found": _first(left.get(PENDING))[0],
+        "restorePoint": point.get("Payload") if point else None,
+        "ran": {**ran, **command} if ran else None,
+    }
+
+
+def _first(output: Json | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """What the first server said in a step, and which command and server that was."""
+    if not output or not output.get("Output"):
+        return None, {}
+    [result, *_] = output["Output"]["results"]
+    return result["result"], {"command": output["Output"]["commandId"], "server": result["server"]}
+
+
+def _begun(children: Sequence[str]) -> dict[str, Any]:
+    """{"strategy", "waves"}: how the roll-out went, and the waves that it had begun, the last first."""
+    roll_out = next((child for child in children if child.endswith(ROLL_OUT)), None)
+    if roll_out is None:
+        return {"strategy": "drain", "waves": []}
+    events, _ = states.history(roll_out)
+    given = json.loads(states.described(roll_out)["input"])
+    number = names(events).count(WAVE[given["strategy"]])
+    return {"strategy": given["strategy"], "waves": waves.back(given["waves"], number)}
+
+
+def _input(detail: Json) -> str:
+    """What the execution was given; an event leaves out what is long."""
+    return detail.get("input") or str(states.described(detail["executionArn"])["input"])
+
+
+def environment_of(text: str) -> str | None:
+    """The environment's name in the input of a release; None if it has none (such a release was refused)."""
+    try:
+        environment = json.loads(text)["environment"]
+        name = environment["name"] if isinstance(environment, dict) else environment
+    except (ValueError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) and name else None
+
+
+def recorded(request: Json, current: Json | None, entered: Sequence[str]) -> bool:
+    """Whether the release had become the current one before its execution ended."""
+    if RECORDED in entered:
+        return True
+    number, previous = request["release"]["id"], (request.get("previous") or {}).get("id")
+    return current is not None and current["release"]["id"] == number != previous
+
+
+def how(ended: Json, entered: Sequence[str], begun: bool, innermost: str) -> dict[str, str]:
+    """{"error", "cause", "phase"} as a state that catches a failure would know them."""
+    last = entered[-1] if entered else "its start"
+    phase = "roll out" if begun else "migrate" if MIGRATE in entered else last
+    status = str(ended["status"])
+    if status not in DID:
+        return {
+            "error": str(ended.get("error") or status),
+            "cause": str(ended.get("cause") or ""),
+            "phase": phase,
+        }
+    reason = f": {ended['cause']}" if ended.get("cause") else ""
+    cause = {
+        "what": f"the execution {DID[status]} at {last}{reason}",
+        "where": innermost or f"state {last}",
+        "next": "the release can be started again",
+    }
+    return {"error": NAMES[status], "cause": json.dumps(cause), "phase": phase}
+
+
+def _innermost(children: Sequence[str]) -> str:
+    """The execution that was started last, and how far it came."""
+    if not children:
+        return ""
+    state = states.current_state(children[-1])
+    return f"{children[-1].rsplit(':', 1)[-1]}, state {state}" if state else ""
+
+
+def _outputs(environment: str, tier: str) -> dict[str, str]:
+    stack = cloudformation.describe(tiers.stack_name(environment, tier))
+    return stacks.outputs(stack) if stack else {}
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,223 @@
+"""Whatever stops a release, wherever: the one before serves, the lock is free, the next one succeeds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.workflow.engine import Engine, Execution, Functions, definition, states_of
+from tests.workflow.fleet import always, then
+from tests.workflow.world import World, event
+
+GIVEN = {"environment": "arable"}
+
+# A thread of the interpreter that is stopped ends by SystemExit.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+@contextmanager
+def engine(world: World, functions: Functions | None = None) -> Iterator[Engine]:
+    with Engine(functions or world.functions(), as_on_aws=True).running() as running:
+        yield world.on(running)
+
+
+def settled(running: Engine) -> None:
+    """What was under way when everything was stopped has come to its end."""
+    before: list[str] = []
+    while before != running._path:
+        before = list(running._path)
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+BEFORE = [
+    "AcquireLock",
+    "DeployNetwork",
+    "Foundations",
+    "DeployWeb",
+    "Stage",
+    "DeployLoadBalancer",
+    "Configure",
+]
+MIGRATING = ["Migrate"]
+AFTER = ["RollOut", "Report", "VerifyRelease", "Verified?", "RecordRelease"]
+PLACES = [
+    *(f"Release.{state}" for state in [*BEFORE, *MIGRATING, *AFTER]),
+    *("DeployTier/network.PlanTier", "RunCommand/stage.StartCommand", "RunCommand/migrate.StartCommand"),
+    *(
+        f"RollOut/roll-out.{name}"
+        for name, state in states_of(definition("RollOut"))
+        if state["Type"] == "Task"
+    ),
+]
+NOT_ON_THE_WAY = {"CheckDrained", "CheckActivation", "CheckTargets", "RestoreAfterFailure"}
+REACHED = [place for place in PLACES if place.split(".")[1] not in NOT_ON_THE_WAY]
+
+
+@pytest.mark.parametrize("under_way", [False, True], ids=["at-once", "with-its-call-under-way"])
+@pytest.mark.parametrize("place", REACHED)
+def test_stopped_anywhere_the_release_before_serves(world: World, place: str, under_way: bool) -> None:
+    with engine(world) as running:
+        running.stop_at(place, under_way=under_way)
+        assert running.run(GIVEN).status == "ABORTED"
+        settled(running)
+        recorded = place == "Release.RecordRelease" and under_way
+        held = world.holder() is not None
+        assert held or (place, under_way) == ("Release.AcquireLock", False)
+
+        cleaned = running.run(event(running.arn("Release")), "CleanUp", name="clean-up")
+        assert cleaned.status == "SUCCEEDED", cleaned.cause
+        assert world.holder() is None
+        assert world.fleet_has("r2" if recorded else "r1")
+        if recorded:
+            assert world.receipts["test"]["ending"] == "Succeeded"
+        elif held:
+            receipt = world.receipts["test"]
+            assert (receipt["ending"], receipt["failure"]["error"]) == ("FailedClean", "States.Aborted")
+            assert "was stopped at" in receipt["failure"]["what"]
+            assert "r1" in receipt["failure"]["next"]
+            assert world.told[-1] == ("failed clean", "arable")
+            if place.startswith("RollOut"):
+                assert receipt["migrations"]["restorePoint"]["snapshot"] == "before-r2"
+                assert receipt["migrations"]["ran"]["migrations"] == ["20261108080000"]
+                assert "in the snapshot before-r2" in receipt["failure"]["next"]
+
+        again = running.run(GIVEN, name="again")
+        assert again.status == "SUCCEEDED", again.cause
+        assert world.fleet_has("r2")
+        assert world.holder() is None
+
+
+def test_a_release_that_puts_everything_right_itself_leaves_nothing_to_do(world: World) -> None:
+    with engine(world, world.functions(VerifyRelease=_broken)) as running:
+        assert running.run(GIVEN).error == "FailedClean"
+        assert world.fleet_has("r1")
+        receipt = dict(world.receipts["test"])
+        cleaned = running.run(event(running.arn("Release"), "FAILED"), "CleanUp", name="clean-up")
+
+    assert cleaned.of("CleanUp/clean-up") == ["TakeOver", "TakenOver?", "NothingToDo"]
+    assert world.receipts["test"] == receipt
+
+
+def _broken(_payload: dict[str, Any]) -> Any:
+    raise KeyError("a defect")
+
+
+def test_a_release_that_finds_a_dead_holder_cleans_up_after_it_first(world: World) -> None:
+    """The event of the end was lost, or is on its way."""
+    with engine(world) as running:
+        running.stop_at("RollOut/roll-out.RestoreServers", under_way=False)
+        running.run(GIVEN)
+        assert not world.servers["i-1"]["in"]
+        execution = running.run(GIVEN, name="next")
+        late = running.run(event(running.arn("Release")), "CleanUp", name="late")
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert world.receipts["test"]["ending"] == "FailedClean"
+    assert world.fleet_has("r2")
+    assert late.of("CleanUp/late")[-1] == "NothingToDo"
+
+
+def test_a_release_that_starts_during_a_clean_up_is_told_of_it(world: World) -> None:
+    refused: list[Execution] = []
+
+    def meanwhile(_payload: dict[str, Any]) -> Any:
+        refused.append(running.run(GIVEN, name="second"))
+        return {"status": "quiet", "detail": ""}
+
+    looks = then(always({"status": "running", "detail": "activate"}), meanwhile)
+    with engine(world, world.functions(CheckCommands=looks)) as running:
+        running.stop_at("RollOut/roll-out.Activate", under_way=True)
+        running.run(GIVEN)
+        settled(running)
+        cleaned = running.run(event(running.arn("Release")), "CleanUp", name="clean-up")
+
+    assert cleaned.status == "SUCCEEDED"
+    [second] = refused
+    assert (second.error, second.cause["error"]) == ("FailedClean", "EnvironmentLocked")
+    assert "release r2 was interrupted and has been cleaned up after since" in second.cause["what"]
+    assert second.cause["details"]["holder"].endswith(":clean-up")
+    assert second.cause["details"]["state"] == "CheckCommands"
+    assert world.fleet_has("r1")
+
+
+def test_a_clean_up_that_is_stopped_is_taken_over_by_the_next_release(world: World) -> None:
+    with engine(world) as running:
+        running.stop_at("RollOut/roll-out.Activate", under_way=False)
+        running.run(GIVEN)
+        running.stop_at("CleanUp/clean-up.RestoreAll", under_way=False)
+        assert running.run(event(running.arn("Release")), "CleanUp", name="clean-up").status == "ABORTED"
+        assert world.holder() == running.arn("CleanUp", "clean-up")
+        execution = running.run(GIVEN, name="next")
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert world.receipts["test"]["ending"] == "FailedClean"
+    assert (world.fleet_has("r2"), world.holder()) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("RollOut/roll-out.Activate", "could not be put back everywhere"),
+        ("Release.Configure", "not all of them serve it"),
+    ],
+)
+def test_a_server_that_cannot_be_put_back_calls_a_person(world: World, place: str, says: str) -> None:
+    sick = always(
+        {"status": "waiting", "targets": [{"server": "i-1", "state": "unhealthy", "reason": "500"}]}
+    )
+    unsure = always({"status": "waiting", "targets": []})
+    faults = {"CheckTargets": sick} | ({"RestoreServers": unsure} if place == "Release.Configure" else {})
+    with engine(world, world.functions(**faults)) as running:
+        running.stop_at(place, under_way=True)
+        running.run(GIVEN)
+        settled(running)
+        cleaned = running.run(event(running.arn("Release")), "CleanUp", name="clean-up")
+
+    assert (cleaned.status, cleaned.error) == ("FAILED", "FailedDirty")
+    assert "i-1 unhealthy 500" in cleaned.cause["rollback"]["what"]
+    assert says in cleaned.cause["next"]
+    assert world.receipts["test"]["ending"] == "FailedDirty"
+    assert world.told[-1] == ("failed dirty", "arable")
+    assert world.holder() is None
+
+
+def test_who_has_lost_the_lock_changes_nothing_more_and_frees_nobody_elses(world: World) -> None:
+    """As after a redrive: another release has taken the environment over in the meantime."""
+
+    def somebody_else(payload: dict[str, Any]) -> Any:
+        item = world.items[("ENVIRONMENT#arable", "LOCK")]
+        item |= {"fence": item["fence"] + 1, "holder": "arn:somebody-else"}
+        return always({"status": "ready", "detail": ""})(payload)
+
+    with engine(world, world.functions(CheckDatabase=somebody_else)) as running:
+        execution = running.run(GIVEN)
+
+    assert (execution.error, execution.cause["error"]) == ("FailedClean", "LockLost")
+    assert "arn:somebody-else" in execution.cause["what"]
+    assert world.holder() == "arn:somebody-else"
+    assert world.fleet_has("r1")
+    assert world.receipts["test"]["failure"]["error"] == "LockLost"
+
+
+def test_a_lock_lost_during_the_rollout_is_not_rolled_back_over_somebody_else(world: World) -> None:
+    def somebody_else(_payload: dict[str, Any]) -> Any:
+        item = world.items[("ENVIRONMENT#arable", "LOCK")]
+        item |= {"fence": item["fence"] + 1, "holder": "arn:somebody-else"}
+        world.servers["i-1"] |= {"release": "r3", "in": True}
+        return {"status": "drained"}
+
+    with engine(world, world.functions(DrainServers=somebody_else)) as running:
+        execution = running.run(GIVEN)
+
+    assert (execution.error, execution.cause["error"]) == ("FailedDirty", "LockLost")
+    assert world.servers["i-1"] == {"release": "r3", "in": True}
+    assert world.holder() == "arn:somebody-else"

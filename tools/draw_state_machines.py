@@ -80,7 +80,8 @@ def caught(state: State) -> list[str]:
 def spine(states: States, start: str, seen: tuple[str, ...] = ()) -> list[str] | None:
     """The way of a success: at a choice the first alternative that leads on and does not come back here.
 
-    An alternative that ends at once counts after those that go on; one that ends in a Fail state counts last.
+    One that leaves the machine's parallel work out counts after one that does it. An alternative that ends at
+    once counts after those that go on; one that ends in a Fail state counts last.
     """
     state = states[start]
     if start in seen:
@@ -91,11 +92,10 @@ def spine(states: States, start: str, seen: tuple[str, ...] = ()) -> list[str] |
     def rank(name: str) -> int:
         return {"Succeed": 1, "Fail": 2}.get(states[name]["Type"], 0)
 
-    for following in sorted(ways(state), key=rank):
-        rest = spine(states, following, (*seen, start))
-        if rest:
-            return [start, *rest]
-    return None
+    ranked = (spine(states, way, (*seen, start)) for way in sorted(ways(state), key=rank))
+    onward = [rest for rest in ranked if rest]
+    whole = [rest for rest in onward if any(states[name]["Type"] == "Parallel" for name in rest)]
+    return [start, *(whole or onward)[0]] if onward else None
 
 
 def aside(states: States, name: str, spined: Sequence[str], position: int) -> str:

@@ -2,8 +2,8 @@
 
 pk                  sk                               what
 ENVIRONMENT#<name>  LOCK                             see slipway.lock
-ENVIRONMENT#<name>  CURRENT                          document {environment, release} of the last success;
-fence ENVIRONMENT#<name>  RELEASE#<started at>#<id>#<execution>   document: the receipt without its states
+ENVIRONMENT#<name>  CURRENT                          fence, document: what the last success asked for
+ENVIRONMENT#<name>  RELEASE#<started>#<id>#<execution> document: the receipt without its states
 ENVIRONMENT#<name>  SCALING                          group, and its processes that are suspended by us
 ENVIRONMENT#<name>  COMMAND#<token>                  a command was going to be sent, see slipway.once
 ENVIRONMENTS        <name>                           cidr, so that no two environments overlap

@@ -98,8 +98,7 @@ class Wanted:
         return f"slipway-{readable}-{digest}"
 
 
-# --- plan
-# -------------------------------------------------------------------------------------------------
+# Plan
 
 
 def plan(wanted: Wanted, patience: Patience = DEFAULT) -> Plan:
@@ -213,8 +212,7 @@ def outputs(stack: Stack) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
-# --- apply
-# ------------------------------------------------------------------------------------------------
+# Apply
 
 
 def apply(stack: str, change_set: str) -> dict[str, Any]:
@@ -236,8 +234,7 @@ def apply(stack: str, change_set: str) -> dict[str, Any]:
     return {}
 
 
-# --- check
-# ------------------------------------------------------------------------------------------------
+# Check
 
 
 def check(stack: str, patience: Patience = DEFAULT) -> dict[str, Any]:

@@ -512,7 +512,10 @@ def test_the_warm_one_ends_by_itself(world: World) -> None:
     asked = world.shell("systemctl list-timers --no-legend slipway-settle-arable.timer")
     assert b"slipway-settle-arable.timer" in asked.stdout
     world.shell("systemctl start slipway-settle-arable.service")
-    assert sorted(slots(world)[:2]) == ["active", "inactive"]
+    deadline = time.monotonic() + 30
+    while (states := sorted(slots(world)[:2])) != ["active", "inactive"]:  # puma answers what it has begun
+        assert time.monotonic() < deadline, states
+        time.sleep(0.1)
     assert world.http("GET", "/up").body == b"up r1\n"
     good(run(world, "activate", "r2"), changed=True, before="r1", release="r2", strategy="drain")
     assert sorted(slots(world)[:2]) == ["active", "inactive"]

@@ -1,9 +1,9 @@
-"""The artifact of a release: is it where the servers may fetch it, and is it the one that is meant?"""
+"""The artifact of a release: is it where the servers may fetch it, is it the one that is meant, and what does
+it say?"""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,30 +20,40 @@ def location(artifact: str) -> tuple[str, str]:
     return bucket, key
 
 
-def problems(release: Mapping[str, Any], bucket: str) -> list[Problem]:
-    """What is wrong with the artifact. `bucket`: the one that servers may read.
+def examined(release: Mapping[str, Any], bucket: str) -> tuple[list[Problem], dict[str, Any] | None]:
+    """What is wrong with the artifact, and what the archive says, as archive.Archive.as_dict (None if it
+    cannot be fetched). `bucket`: the one that servers may read.
 
-    Reads the object only if S3 does not know its SHA-256 (it does, if it was uploaded with that checksum).
+    The object is read once. What is wrong inside the archive is no problem here: see its "trouble".
     """
     artifact = release["artifact"]
     where = f"s3://{bucket}/{PREFIX}….tar.gz"
     named, key = location(artifact)
     if named != bucket or not key.startswith(PREFIX):
-        return [Problem("release.artifact", f"is {artifact}, which servers may not read", where)]
+        return [Problem("release.artifact", f"is {artifact}, which servers may not read", where)], None
     head = s3.head(named, key)
     if head is None:
-        return [
-            Problem(
-                "release.artifact", f"is {artifact}, which is not there", "an object that has been uploaded"
-            )
-        ]
-    actual = known_sha256(head) or _sha256(named, key)
-    if actual != release["sha256"]:
-        what = f"is {release['sha256']}, but that of the artifact is {actual}"
-        return [
-            Problem("release.sha256", what, "the SHA-256 of the artifact, or the artifact that has this one")
-        ]
-    return []
+        what = f"is {artifact}, which is not there"
+        return [Problem("release.artifact", what, "an object that has been uploaded")], None
+    known = known_sha256(head)
+    if known is not None and known != release["sha256"]:
+        return [_another(release, known)], None
+    said = facts(artifact)
+    return ([] if said["sha256"] == release["sha256"] else [_another(release, said["sha256"])]), said
+
+
+def facts(artifact: str) -> dict[str, Any]:
+    """What the archive at s3://bucket/key says, as archive.Archive.as_dict. Raises ClientError if it cannot
+    be fetched."""
+    from slipway import archive  # noqa: PLC0415  (most functions know of artifacts only where they lie)
+
+    return archive.read(s3.chunks(*location(artifact))).as_dict()
+
+
+def _another(release: Mapping[str, Any], actual: str) -> Problem:
+    what = f"is {release['sha256']}, but that of the artifact is {actual}"
+    allowed = "the SHA-256 of the artifact, or the artifact that has this one"
+    return Problem("release.sha256", what, allowed)
 
 
 def known_sha256(head: Mapping[str, Any]) -> str | None:
@@ -53,10 +63,3 @@ def known_sha256(head: Mapping[str, Any]) -> str | None:
     if not checksum or "-" in checksum or head.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
         return None
     return base64.b64decode(checksum).hex()
-
-
-def _sha256(bucket: str, key: str) -> str:
-    digest = hashlib.sha256()
-    for chunk in s3.chunks(bucket, key):
-        digest.update(chunk)
-    return digest.hexdigest()

@@ -23,12 +23,13 @@ def input_schema() -> dict[str, Any]:
 
 
 def validate(given: Any, bucket: str) -> dict[str, Any]:
-    """The completed request: {environment, release, rollout, allow, previous, backTo, recorded}; raises
-    InvalidInput with all problems.
+    """The completed request: {environment, release, rollout, allow, previous, backTo, recorded, archive};
+    raises InvalidInput with all problems.
 
     `previous` is {id, artifact, sha256} of the environment's current release, or None. `backTo`: see
     back_to.resolved, None for a release with an artifact of its own. `recorded`: {"same": whether exactly
-    this is what was released last, "outputs": of the tiers, then}.
+    this is what was released last, "outputs": of the tiers, then}. `archive`: what the artifact says, see
+    archive.Archive.as_dict; None for a release that is brought back.
     """
     _refuse(schema.problems(input_schema(), given))
     completed = schema.complete(input_schema(), given)
@@ -40,12 +41,15 @@ def validate(given: Any, bucket: str) -> dict[str, Any]:
     release = completed["release"]
     current, history = (known or {}).get("release", {}).get("id"), records.history(name)
     by_id = not release["artifact"] and not release["sha256"]
+    wrong, said = (
+        artifact.examined(release, bucket) if release["artifact"] and release["sha256"] else ([], None)
+    )
     _refuse(
         [
             *request.problems(completed["environment"], records.cidrs()),
             *waves.problems(completed["environment"], completed["rollout"]),
             *back_to.problems(release, current, history),
-            *(artifact.problems(release, bucket) if release["artifact"] and release["sha256"] else []),
+            *wrong,
         ]
     )
     completed["release"], told = back_to.resolved(release, current, history) if by_id else (release, None)
@@ -54,6 +58,7 @@ def validate(given: Any, bucket: str) -> dict[str, Any]:
         "previous": _previous(known),
         "backTo": told,
         "recorded": _recorded(completed, known, history),
+        "archive": said,
     }
 
 

@@ -9,5 +9,5 @@ from slipway.validation import validate
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{input, execution} → {environment, release, rollout, allow, previous}; raises InvalidInput."""
+    """{input, execution} → {environment, release, rollout, allow, previous, …}; raises InvalidInput."""
     return validate(event["input"], os.environ["ARTIFACT_BUCKET"])

@@ -12,6 +12,7 @@ import ssl
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from email.message import Message
 from html import unescape
@@ -20,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PATIENCE = 20  # seconds for one request: a first one compiles the application's views
+LOAD_PATIENCE = 90  # the same under load, on a machine that may be busy
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,36 @@ class Site:
     Trusts only the certificate authority in the PEM file `authority`; checks the name too.
     """
 
-    def __init__(self, domain: str, authority: Path, port: int, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        domain: str,
+        authority: Path,
+        port: int,
+        address: str = "127.0.0.1",
+        patience: float = PATIENCE,
+    ) -> None:
+        """`patience`: seconds for one request."""
         self.domain = domain
         self.where = (address, port)
         self.trust = ssl.create_default_context(cafile=str(authority))
+        self.patience = patience
         self.cookies: dict[str, str] = {}
+
+    def another(self) -> Site:
+        """The same site as somebody else sees it: without this one's cookies."""
+        other = copy(self)
+        other.cookies = {}
+        return other
+
+    def connection(self) -> http.client.HTTPSConnection:
+        """A connection to keep for as long as the site does; made when the first request is sent."""
+        return _Through(self.domain, self.where, self.trust, self.patience)
 
     def request(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Response:
         """One request, on a connection of its own. Raises OSError when there is no answer."""
-        connection = _Through(self.domain, self.where, self.trust)
+        connection = self.connection()
         try:
             connection.request(method, path, body, {**self._headers(), **(headers or {})})
             answer = connection.getresponse()
@@ -91,13 +112,13 @@ class Site:
 class _Through(http.client.HTTPSConnection):
     """HTTPS to a name, over a connection to another address."""
 
-    def __init__(self, domain: str, where: tuple[str, int], trust: ssl.SSLContext) -> None:
-        super().__init__(domain, context=trust, timeout=PATIENCE)
+    def __init__(self, domain: str, where: tuple[str, int], trust: ssl.SSLContext, patience: float) -> None:
+        super().__init__(domain, context=trust, timeout=patience)
         self._where = where
         self._trust = trust
 
     def connect(self) -> None:
-        plain = socket.create_connection(self._where, timeout=PATIENCE)
+        plain = socket.create_connection(self._where, timeout=self.timeout)
         try:
             self.sock = self._trust.wrap_socket(plain, server_hostname=self.host)
         except BaseException:
@@ -149,6 +170,11 @@ class Disappointed(Exception):
 
 def write_post(site: Site) -> Post:
     """Fill in the form of a new post, with an image, and send it. Raises Disappointed."""
+    return send_post(site)[0]
+
+
+def send_post(site: Site) -> tuple[Post, Message]:
+    """The same; with the headers of the answer that accepted it."""
     title, image = f"Harvest {secrets.token_hex(4)}", picture()
     form = expect(site.get("/posts/new"), 200, "the form of a new post")
     found = re.search(r'name="authenticity_token" value="([^"]+)"', form.text)
@@ -163,8 +189,8 @@ def write_post(site: Site) -> Post:
         },
         {"post[image]": ("harvest.png", image)},
     )
-    location = expect(sent, 302, "sending a post").headers["Location"]
-    return Post(title, urlsplit(location).path, image)
+    headers = expect(sent, 302, "sending a post").headers
+    return Post(title, urlsplit(headers["Location"]).path, image), headers
 
 
 def read_back(site: Site, post: Post) -> str:

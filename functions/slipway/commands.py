@@ -20,6 +20,9 @@ from slipway.patience import DEFAULT, Patience, linger
 
 # AWS's limit of instance ids a call.
 MOST_SERVERS = 50
+# Servers that a failure names: the cause of an execution has at most 32,768 characters, of which text within
+# text takes ever more, with its backslashes.
+MOST_TOLD = 20
 # Between the ids of the commands that a step on more servers is sent as.
 SEPARATOR = ","
 
@@ -101,7 +104,7 @@ def _send(
         f"step {step}, server {lost[0]}",
         "see whether the server runs and its agent is online",
         server=lost[0],
-        servers=lost,
+        servers=lost[:MOST_TOLD],
         step=step,
         line=refused,
     )
@@ -180,7 +183,7 @@ def explained(failed: Sequence[Mapping[str, Any]], command: str, step: str, log_
         f"step {step}, server {server}",
         f"the whole log: aws logs tail {log_group} --log-stream-name-prefix {command}/{server} --since 1d",
         server=server,
-        servers=[failure["server"] for failure in failed],
+        servers=[failure["server"] for failure in failed[:MOST_TOLD]],
         step=step,
         line=line,
         log=log_link(log_group, command, server),

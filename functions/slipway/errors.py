@@ -74,7 +74,7 @@ class DatabaseRefused(SlipwayError):
 
 class CommandFailed(SlipwayError):
     """A step failed on a server. `server`, `step`, `line` (first of the error), `log` (link), `servers`
-    (all that failed)."""
+    (those that failed, the first 20)."""
 
 
 class CapacityMissing(SlipwayError):

@@ -4,9 +4,9 @@
 
 The state machines run on the emulator's interpreter. The functions that handle servers are the real ones,
 above clients that answer for as many servers as are asked for, page by page, and are no quicker than servers:
-what is waited for takes longer than a function lingers, so each wait shows in the history. The other functions
+what is waited for takes longer than a function lingers, so each wait shows in the history. Other functions
 answer at once. Prints one JSON object, `Measured`. With --failing the release does not start on any server of
-the second wave, which is all servers but one; then nothing but the size of the explanations is of interest.
+the second wave, which is all servers but one: then only the size of the explanations is of interest.
 
 Runs in a process of its own (scale.py), with a function's environment variables and `functions` on its path.
 """

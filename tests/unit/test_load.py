@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -52,9 +53,9 @@ def server() -> Iterator[ThreadingHTTPServer]:
         answering.shutdown()
 
 
-def loaded(server: ThreadingHTTPServer, requests: int, rates: load.Rates) -> load.Tally:
+def loaded(port: int, requests: int, rates: load.Rates) -> load.Tally:
     """The tally after at least so many requests of these visitors."""
-    site: Any = PlainSite(server.server_address[1])
+    site: Any = PlainSite(port)
     counter, stop = load.Counter(), threading.Event()
     threads = load.Visitors(lambda: site, counter, stop).start(rates)
     deadline = time.monotonic() + 60
@@ -72,7 +73,7 @@ def tally(counter: load.Counter) -> load.Tally:
 
 
 def test_every_answer_counts_for_the_release_that_gave_it(server: ThreadingHTTPServer) -> None:
-    seen = loaded(server, 60, load.Rates(kept=200, fresh=50, posts=0))
+    seen = loaded(server.server_port, 60, load.Rates(kept=200, fresh=50, posts=0))
     assert seen.failures == {}
     assert seen.releases == {"r1": seen.sent["kept"] + seen.sent["fresh"]}
     assert min(seen.sent["kept"], seen.sent["fresh"]) > 0
@@ -82,16 +83,19 @@ def test_every_answer_counts_for_the_release_that_gave_it(server: ThreadingHTTPS
 def test_an_error_and_wrong_content_are_failures(server: ThreadingHTTPServer) -> None:
     handler: Any = server.RequestHandlerClass
     handler.status = 503
-    seen = loaded(server, 5, load.Rates(kept=50, fresh=0, posts=0))
+    seen = loaded(server.server_port, 5, load.Rates(kept=50, fresh=0, posts=0))
     assert set(seen.failures) <= {"/up: 503", "/arable.css: 503", "/posts/new: 503", "/: 503"}
     assert sum(seen.failures.values()) == seen.sent["kept"]
     handler.status, handler.body = 200, b"something else"
-    assert all("wrong content" in what for what in loaded(server, 5, load.Rates(50, 0, 0)).failures)
+    assert all(
+        "wrong content" in what for what in loaded(server.server_port, 5, load.Rates(50, 0, 0)).failures
+    )
 
 
-def test_no_answer_is_a_failure(server: ThreadingHTTPServer) -> None:
-    server.socket.close()
-    seen = loaded(server, 3, load.Rates(kept=0, fresh=50, posts=0))
+def test_no_answer_is_a_failure() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        seen = loaded(silent.getsockname()[1], 3, load.Rates(kept=0, fresh=50, posts=0))
     assert seen.releases == {}
     assert all("ConnectionRefusedError" in what for what in seen.failures)
 

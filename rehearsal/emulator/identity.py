@@ -22,6 +22,7 @@ RELIES_ON = (
     ("core.iam_evaluator", "evaluate"),
     ("core.iam_evaluator", "_gather_role_policies"),
     ("core.iam_evaluator", "_permissions_boundary"),
+    ("core.iam_evaluator", "PrincipalInfo"),
     ("services.sts", "register_session"),
     ("services.sts", "_sessions"),
     ("services.iam", "_lookup_instance_profile"),
@@ -127,18 +128,35 @@ def role_allows(region: Region, role_arn: str, action: str, resource: str, **con
     """Whether a role's policies (and its boundary) allow an action, outside of any signed request."""
     evaluator, iam = ministack("core.iam_evaluator"), ministack("services.iam")
     role = role_arn.rsplit("/", 1)[-1]
+    principal = evaluator.PrincipalInfo(
+        arn=role_arn,
+        type="AssumedRole",
+        account=region.account,
+        policies=evaluator._gather_role_policies(role, region.account),
+        limits=evaluator._permissions_boundary(iam._roles, role, region.account),
+    )
+    return principal_allows(region, principal, action, resource, **context)
+
+
+def principal_allows(region: Region, principal: Any, action: str, resource: str, **context: Any) -> bool:
+    """Whether a principal's policies allow an action, outside of any signed request.
+
+    Root may do everything.
+    """
+    if principal.policies is None:
+        return True
+    evaluator = ministack("core.iam_evaluator")
     request = evaluator.EvalContext(
-        principal_arn=role_arn,
-        principal_type="AssumedRole",
-        principal_account=region.account,
+        principal_arn=principal.arn,
+        principal_type=principal.type,
+        principal_account=principal.account,
         action=action,
         resource_arn=resource,
         region=region.name,
         service_context={key.lower(): value for key, value in context.items()},
+        principal_keys=principal.keys,
     )
-    policies = evaluator._gather_role_policies(role, region.account)
-    boundary = evaluator._permissions_boundary(iam._roles, role, region.account)
-    return bool(evaluator.evaluate(request, policies, *boundary).decision == "Allow")
+    return bool(evaluator.evaluate(request, principal.policies, *principal.limits).decision == "Allow")
 
 
 def role_credentials(account: str, role: str, session: str, generation: int) -> dict[str, Any]:

@@ -27,6 +27,8 @@ SERVICE_MODULES = (
     "ssm",
     "cloudformation_types",
     "changesets",
+    "stack_roles",
+    "service_roles",
     "vpc",
     "security_groups",
     "vpc_functions",

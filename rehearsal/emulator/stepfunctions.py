@@ -266,8 +266,11 @@ class _Machines:
                 "output": json.dumps({"ExecutionArn": child["executionArn"]}),
             }
             service._add_event(run.execution, "TaskSubmitted", {"taskSubmittedEventDetails": submitted})
+            # The child is looked at, and stopped with its parent, with the parent's role.
+            self._permit(run.execution, "states:DescribeExecution", child["executionArn"])
         while child["status"] == "RUNNING":
             if run is not None and run.over:
+                self._permit(run.execution, "states:StopExecution", child["executionArn"])
                 service._stop_execution({"executionArn": child["executionArn"], "cause": "the parent ended"})
                 raise service._ExecutionError("States.TaskFailed", "the parent ended")
             time.sleep(POLL_SECONDS)
@@ -294,26 +297,32 @@ class _Machines:
         return invoke
 
     def permitted(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """A task's call, if the machine's role allows it."""
+        """A task's call, if the machine's role allows it. A call that is not known here is not made."""
 
         def invoke(resource: str, arguments: Any) -> Any:
             run = _run.get()
             needed = self.needed(resource, arguments)
-            if run is not None and needed is not None:
-                role = self._role(run.execution)
-                action, target = needed
-                if not identity.role_allows(self._region, role, action, target):
-                    raise self._service._ExecutionError(
-                        "States.Permissions",
-                        f"The role {role} of the state machine is not authorized to perform: {action} on "
-                        f"resource: {target}",
-                    )
+            if needed is None:
+                raise self._service._ExecutionError(
+                    "States.Runtime", f"this region does not know which permission {resource} needs"
+                )
+            if run is not None:
+                self._permit(run.execution, *needed)
             return original(resource, arguments)
 
         return invoke
 
+    def _permit(self, execution: Mapping[str, Any], action: str, target: str) -> None:
+        role = self._role(execution)
+        if not identity.role_allows(self._region, role, action, target):
+            raise self._service._ExecutionError(
+                "States.Permissions",
+                f"The role {role} of the state machine is not authorized to perform: {action} on "
+                f"resource: {target}",
+            )
+
     def needed(self, resource: str, arguments: Any) -> tuple[str, str] | None:
-        """IAM's action and resource for a function or a nested machine; None for what is not checked."""
+        """IAM's action and resource for a function or a nested machine; None for what is not known."""
         service = self._service
         if "states:::lambda:invoke" in resource:
             name = service._resolve_lambda_function_ref(arguments.get("FunctionName", ""), optimized=True)

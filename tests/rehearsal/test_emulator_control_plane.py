@@ -33,7 +33,14 @@ TRUST = json.dumps(
         "Statement": [
             {
                 "Effect": "Allow",
-                "Principal": {"Service": ["lambda.amazonaws.com", "states.amazonaws.com"]},
+                "Principal": {
+                    "Service": [
+                        "cloudformation.amazonaws.com",
+                        "events.amazonaws.com",
+                        "lambda.amazonaws.com",
+                        "states.amazonaws.com",
+                    ]
+                },
                 "Action": "sts:AssumeRole",
             }
         ],
@@ -135,6 +142,20 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     process.stdout.close()
 
 
+def with_child(machine: str) -> list[tuple[str, str]]:
+    """What a machine's role needs to start another one and to wait for it."""
+    executions = machine.replace(":stateMachine:", ":execution:") + ":*"
+    rule = f"arn:aws:events:*:{ACCOUNT}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule"
+    return [
+        ("states:StartExecution", machine),
+        ("states:DescribeExecution", executions),
+        ("states:StopExecution", executions),
+        ("events:PutTargets", rule),
+        ("events:PutRule", rule),
+        ("events:DescribeRule", rule),
+    ]
+
+
 def refusal(call: Callable[[], Any]) -> str:
     with pytest.raises(ClientError) as refused:
         call()
@@ -225,6 +246,101 @@ def test_a_role_is_handed_on_only_by_leave(plane: Plane, passed_to: str | None, 
     )
     plane.function(name, code, Role=f"arn:aws:iam::{ACCOUNT}:role/{name}-role", Timeout=10)
     assert plane.invoke(name, {"stack": name, "role": role}) == (None, error)
+
+
+def tiny_stack(plane: Plane, name: str, *allowed: tuple[str, str]) -> str:
+    """Why a stack with one topic, made with a service role, fails; "" when it does not."""
+    role = plane.role(f"{name}-operates", *allowed)
+    cloudformation = plane.client("cloudformation")
+    body = json.dumps({"Resources": {"T": {"Type": "AWS::SNS::Topic"}}})
+    cloudformation.create_stack(StackName=name, TemplateBody=body, RoleARN=role)
+    return settled(plane, name)
+
+
+def settled(plane: Plane, name: str) -> str:
+    """The reason of the first resource that failed, once the stack has come to rest."""
+    cloudformation = plane.client("cloudformation")
+    deadline = time.monotonic() + 60
+    identifier = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackId"]
+    while cloudformation.describe_stacks(StackName=identifier)["Stacks"][0]["StackStatus"].endswith(
+        "IN_PROGRESS"
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    events = cloudformation.describe_stack_events(StackName=identifier)["StackEvents"][::-1]
+    return next((one["ResourceStatusReason"] for one in events if one["ResourceStatus"][-6:] == "FAILED"), "")
+
+
+TOPICS = [("sns:CreateTopic", "*"), ("sns:TagResource", "*"), ("sns:Get*", "*"), ("sns:List*", "*")]
+
+
+def test_a_stack_may_do_what_its_service_role_may(plane: Plane) -> None:
+    assert tiny_stack(plane, "may-make", *TOPICS) == ""
+    refused = tiny_stack(plane, "may-not-make", *TOPICS[1:])
+    assert "assumed-role/may-not-make-operates/AWSCloudFormation is not authorized to perform: " in refused
+    assert "sns:CreateTopic on resource: arn:aws:sns:eu-central-1:000000000000:may-not-make-T" in refused
+
+
+def test_a_stack_keeps_its_service_role(plane: Plane) -> None:
+    """Deleting without a word of a role uses the one that it was made with."""
+    assert tiny_stack(plane, "keeps", *TOPICS) == ""
+    plane.client("cloudformation").delete_stack(StackName="keeps")
+    assert "sns:DeleteTopic" in settled(plane, "keeps")
+
+
+def test_a_role_that_does_not_trust_cloudformation_is_none_for_it(plane: Plane) -> None:
+    iam = plane.client("iam")
+    trust = TRUST.replace("cloudformation.amazonaws.com", "ec2.amazonaws.com")
+    role = iam.create_role(RoleName="strange", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    body = json.dumps({"Resources": {"T": {"Type": "AWS::SNS::Topic"}}})
+    create = plane.client("cloudformation").create_stack
+    assert refusal(lambda: create(StackName="strange", TemplateBody=body, RoleARN=role)) == "ValidationError"
+
+
+def test_a_type_whose_needs_nobody_knows_is_refused(plane: Plane) -> None:
+    body = json.dumps({"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}})
+    plane.client("cloudformation").create_stack(StackName="unknown", TemplateBody=body)
+    assert "which permissions AWS::SQS::Queue needs is not known" in settled(plane, "unknown")
+
+
+@pytest.mark.parametrize("lacking", ["events:PutRule", "logs:CreateLogDelivery"])
+def test_step_functions_takes_no_role_that_lacks_what_it_needs_itself(plane: Plane, lacking: str) -> None:
+    child = f"arn:aws:states:eu-central-1:{ACCOUNT}:stateMachine:any"
+    logs = [("logs:*Delivery", "*"), ("logs:*LogDeliveries", "*"), ("logs:*Polic*", "*"), ("logs:Desc*", "*")]
+    name = lacking.replace(":", "-")
+    role = plane.role(name, *with_child(child), *logs)
+    plane.client("iam").put_role_policy(RoleName=name, PolicyName="less", PolicyDocument=deny(lacking))
+    nested = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Arguments": {"StateMachineArn": child},
+        "End": True,
+    }
+    create = plane.client("stepfunctions").create_state_machine
+    asked = {
+        "name": name,
+        "roleArn": role,
+        "definition": json.dumps({"QueryLanguage": "JSONata", "StartAt": "N", "States": {"N": nested}}),
+        "loggingConfiguration": {
+            "level": "ERROR",
+            "destinations": [
+                {
+                    "cloudWatchLogsLogGroup": {
+                        "logGroupArn": f"arn:aws:logs:eu-central-1:{ACCOUNT}:log-group:x:*"
+                    }
+                }
+            ],
+        },
+    }
+    assert refusal(lambda: create(**asked)) == "AccessDeniedException"
+    plane.client("iam").delete_role_policy(RoleName=name, PolicyName="less")
+    assert create(**asked)["stateMachineArn"]
+
+
+def deny(action: str) -> str:
+    """A policy that takes an action away."""
+    statement = {"Effect": "Deny", "Action": action, "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 # Functions
@@ -329,7 +445,7 @@ def test_a_failing_branch_ends_the_others_and_what_they_started(plane: Plane) ->
     began = time.monotonic()
     result = plane.run(
         "together",
-        plane.role("together-role", ("states:StartExecution", child)),
+        plane.role("together-role", *with_child(child)),
         {
             "StartAt": "Both",
             "States": {
@@ -362,7 +478,7 @@ def test_a_nested_failure_is_reported_as_aws_does(plane: Plane) -> None:
         "Arguments": {"StateMachineArn": child, "Input": {}},
         "End": True,
     }
-    role = plane.role("parent-role", ("states:StartExecution", child))
+    role = plane.role("parent-role", *with_child(child))
     result = plane.run("parent", role, {"StartAt": "T", "States": {"T": task}})
     assert result["error"] == "States.TaskFailed"
     described = json.loads(result["cause"])

@@ -1,6 +1,7 @@
 """What CloudFormation may do for the tiers, and what nobody may do to everything.
 
-The needs are the table that the rehearsal enforces (rehearsal/emulator/handler_permissions.py), which is AWS's own.
+The needs are the table that the rehearsal enforces (rehearsal/emulator/handler_permissions.py), which is
+AWS's own.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ NAMES = {
 
 # What no handler of a resource type lists, and why the role has it all the same.
 BESIDES = {
-    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-references-ssm.html: {{resolve:ssm:…}}
+    # {{resolve:ssm:…}}
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-references-ssm.html
     "ssm:GetParameters",
     # EC2 asks it of whoever makes a group whose launch template tags what it launches.
     # https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
@@ -229,7 +231,7 @@ def test_cloudformation_may_not(action: str, on: str) -> None:
     assert not allowed(Need(action, on))
 
 
-# --- nobody may change everything ---------------------------------------------------------------------------------
+# --- nobody may change everything -----------------------------------------------------------------------------
 
 
 def every_statement() -> Iterator[tuple[str, Json]]:

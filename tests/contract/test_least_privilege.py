@@ -231,7 +231,7 @@ def test_cloudformation_may_not(action: str, on: str) -> None:
     assert not allowed(Need(action, on))
 
 
-# --- nobody may change everything -----------------------------------------------------------------------------
+# --- nobody may change everything ---
 
 
 def every_statement() -> Iterator[tuple[str, Json]]:

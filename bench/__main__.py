@@ -2,9 +2,8 @@
 
     python -m bench [--no-setup] [NUMBER…]
 
-NUMBER is one of the modules here: setup, releases, scale, initialisation; all of them without any. Needs
-what the rehearsal needs. Prints a table and keeps it in .rehearsal/bench.json; exit code 1 when a number is
-missed.
+NUMBER is one of setup, releases, capistrano, scale, initialisation; all of them without any. Needs what the
+rehearsal needs. Prints a table and keeps it in .rehearsal/bench.json; exit code 1 when a number is missed.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from bench import initialisation, releases, scale, setup
+from bench import against_capistrano, initialisation, releases, scale, setup
 from bench.number import Number, table
 from rehearsal import host, release
 from rehearsal.host import say
@@ -24,6 +23,7 @@ from rehearsal.host import say
 MEASURES = {
     "setup": setup.measured,
     "releases": releases.measured,
+    "capistrano": against_capistrano.measured,
     "scale": scale.measured,
     "initialisation": initialisation.measured,
 }

@@ -70,16 +70,25 @@ def timed(paths: host.Paths, outputs: Mapping[str, str], name: str) -> Timed:
 
 def own_time(watched: Watcher) -> float:
     """Seconds that the servers' commands took: of each nested command its slowest server, of a roll-out the
-    activations one after another. What the load balancer needs to let go and to take back is not theirs."""
+    activations of one wave after another. What the load balancer needs to let go and to take back is not
+    theirs."""
     states = boto3.client("stepfunctions")
     total = 0.0
     for arn in watched.lanes:
-        output = decoded(states.describe_execution(executionArn=arn).get("output"))
+        described = states.describe_execution(executionArn=arn)
+        output = decoded(described.get("output"))
         results: list[dict[str, Any]] = output.get("results", []) if "commandId" in output else []
         total += max((float(result["seconds"]) for result in results), default=0.0)
-        waves: list[dict[str, Any]] = output.get("servers", []) if arn != watched.root else []
-        total += sum(float(server["seconds"]["activate"]) for server in waves)
+        if arn != watched.root:
+            total += activations(decoded(described.get("input")), output)
     return total
+
+
+def activations(given: Mapping[str, Any], output: Mapping[str, Any]) -> float:
+    """Seconds of a roll-out's activations, one wave after another: of a wave's servers the slowest."""
+    seconds = {one["server"]: float(one["seconds"]["activate"]) for one in output.get("servers", [])}
+    waves: list[Mapping[str, Any]] = given.get("waves", [])
+    return sum(max((seconds.get(server, 0.0) for server in wave["servers"]), default=0.0) for wave in waves)
 
 
 def code_size() -> int:

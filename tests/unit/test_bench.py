@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bench import served
 from bench.__main__ import MEASURES, arguments
+from bench.against_capistrano import DRAIN, PARALLEL, SEQUENCE, SIDE_BY_SIDE, WAYS, Turn, rows
 from bench.number import Number, table
+from bench.releases import activations
 from bench.scale import limited, small
 
 
@@ -59,3 +62,64 @@ def test_sizes_stand_beside_their_limits() -> None:
         "largest payload of a function (Notify)",
     ]
     assert [number.value for number in small(told)][:2] == [26100, 383]
+
+
+def turn(way: str, seconds: float, failed: int = 0, lost: int = 0) -> Turn:
+    """One of 200 requests."""
+    hosts = seconds / 2 if way in (SIDE_BY_SIDE, DRAIN) else 0.0
+    return Turn(way, seconds, seconds + 1, 200, failed, lost, hosts, hosts)
+
+
+def test_contenders_are_compared_by_their_medians_and_all_their_failures() -> None:
+    turns = [turn(way, seconds) for seconds in (10, 20) for way in WAYS]
+    turns += [
+        turn(SIDE_BY_SIDE, 12),
+        turn(PARALLEL, 30, failed=40),
+        turn(DRAIN, 25),
+        turn(SEQUENCE, 16, lost=1),
+    ]
+    numbers = list(rows(turns))
+
+    ratios = {number.what: (number.value, number.missed) for number in numbers if number.unit == "×"}
+    assert ratios == {
+        f"{SIDE_BY_SIDE} over {PARALLEL}": (12 / 20, False),
+        f"{DRAIN} over {SEQUENCE}": (20 / 16, True),
+    }
+    parallel = numbers[next(n for n, number in enumerate(numbers) if number.what.startswith(PARALLEL)) :]
+    assert [number.value for number in parallel[1:5]] == [21, 40, 100 * 40 / 600, 0]
+    assert not any(number.missed for number in parallel[:5]), "Capistrano has nothing to reach"
+
+
+def test_a_failed_request_of_ours_is_a_missed_number() -> None:
+    turns = [turn(way, 10, failed=way == DRAIN, lost=way == SIDE_BY_SIDE) for way in WAYS]
+    assert [number.what for number in rows(turns) if number.missed] == [
+        "  lost posts",
+        "  failed requests of 200",
+    ]
+
+
+def test_all_servers_serve_a_release_since_the_last_of_them_does() -> None:
+    class Lines:
+        stdout = iter(
+            [
+                '{"address": "a", "release": "r1", "time": 1.0}\n',
+                '{"address": "b", "release": "r1", "time": 2.0}\n',
+                '{"address": "a", "release": null, "time": 3.0}\n',
+                '{"address": "a", "release": "r2", "time": 4.0}\n',
+            ]
+        )
+
+    seen = served.Seen(Lines(), ["a", "b"])  # type: ignore[arg-type]
+    with pytest.raises(TimeoutError):
+        seen.wait("r2", 0.2)
+    assert seen.since("r1") is None
+    seen._serves["b"] = ("r2", 5.0)
+    assert seen.wait("r2", 5) == 5.0
+
+
+def test_servers_of_a_wave_are_activated_at_the_same_time() -> None:
+    took = {"i-1": 3.0, "i-2": 5.0, "i-3": 4.0}
+    output = {"servers": [{"server": server, "seconds": {"activate": one}} for server, one in took.items()]}
+    assert activations({"waves": [{"servers": ["i-1", "i-2"]}, {"servers": ["i-3"]}]}, output) == 9.0
+    assert activations({"waves": [{"servers": ["i-1"]}]}, {}) == 0.0
+    assert activations({"step": "prepare"}, {"results": []}) == 0.0

@@ -1,0 +1,274 @@
+"""Slipway against Capistrano: the same archives, servers, database, nginx and load balancer, in turns.
+
+Interleaved in one region, under constant load: Slipway side_by_side, Capistrano in parallel, Slipway drain,
+Capistrano in sequence, and again. bench/capistrano/README.md says what is compared, and how it is kept fair.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+
+from bench import releases, served
+from bench.contenders import (
+    Capistrano,
+    Fleet,
+    Slipway,
+    fleet,
+    install_capistrano,
+    let_capistrano_in,
+    split,
+    tier,
+    watched,
+)
+from bench.number import Number
+from rehearsal import host, load, release, visit
+from rehearsal.host import say
+from tools.watch import Watcher
+
+ROUNDS = 2
+RATES = load.Rates(kept=80, fresh=10, posts=1)
+"""Requests a second: what the region's servers hold on two cores with a release going on beside."""
+BEFORE, AFTER = 2.0, 4.0  # seconds of load before a deployment begins and after its last server serves
+LONGEST = 300.0
+DOMAIN = "arable.example"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One deployment under load."""
+
+    way: str
+    seconds: float
+    """Until every server served it."""
+    whole: float
+    """Until the contender had ended."""
+    requests: int
+    failed: int
+    lost: int
+    hosts: float = 0.0
+    """Of Slipway's time, the servers' own commands."""
+    added: float = 0.0
+    """Of Slipway's time, everything else."""
+
+    def line(self) -> str:
+        """A row for reading along."""
+        share = 100 * self.failed / self.requests
+        return (
+            f"   {self.way:<24} {self.seconds:>6.1f} s   ended {self.whole:>6.1f} s   "
+            f"{self.failed:>5} of {self.requests} requests failed ({share:.2f} %)   {self.lost} posts lost"
+        )
+
+
+SIDE_BY_SIDE, PARALLEL = "Slipway side_by_side", "Capistrano in parallel"
+DRAIN, SEQUENCE = "Slipway drain", "Capistrano in sequence"
+WAYS = (SIDE_BY_SIDE, PARALLEL, DRAIN, SEQUENCE)
+
+
+class Contest:
+    """Deployments of numbered releases in one region."""
+
+    def __init__(self, paths: host.Paths, outputs: Mapping[str, str]) -> None:
+        self.paths = paths
+        self.number = 0
+        release.release(outputs, self.next_name(), paths)
+        self.fleet: Fleet = fleet(paths, outputs)
+        let_capistrano_in(self.fleet)
+        self.contenders: dict[str, Slipway | Capistrano] = {
+            SIDE_BY_SIDE: Slipway(self.fleet, ALL_AT_ONCE),
+            PARALLEL: Capistrano(self.fleet, "parallel"),
+            DRAIN: Slipway(self.fleet, {"strategy": "drain"}),
+            SEQUENCE: Capistrano(self.fleet, "sequence"),
+        }
+        name = self.next_name()
+        self.contenders[PARALLEL].deploy(release.package(name, paths.run / "releases"), name)
+
+    def next_name(self) -> str:
+        """An id that no release had."""
+        self.number += 1
+        return f"bench.{self.number}"
+
+    def turn(self, way: str) -> Turn:
+        """Deploy the next release in this way, under load."""
+        contender, name = self.contenders[way], self.next_name()
+        artifact = release.package(name, self.paths.run / "releases")
+        contender.serve()
+        with served.seen(self.paths, self.fleet.addresses) as seen, ThreadPoolExecutor(1) as pool:
+            with load.on(self.paths, DOMAIN, RATES) as running:
+                time.sleep(BEFORE)
+                began = time.time()
+                deployed = pool.submit(timed, contender, artifact, name)
+                until = self.in_service(seen, name, deployed)
+                ended, execution = deployed.result()
+                time.sleep(max(0.0, until + AFTER - time.time()))
+            tally = running.tally()
+        hosts, added = split(execution) if execution else (0.0, 0.0)
+        return Turn(
+            way,
+            until - began,
+            ended - began,
+            sum(tally.sent.values()),
+            sum(tally.failures.values()),
+            len(self.lost(tally.posts)),
+            hosts,
+            added,
+        )
+
+    def in_service(self, seen: served.Seen, name: str, deployed: Future[Any] | None = None) -> float:
+        """When (time.time()) every server served the release and was healthy for the load balancer."""
+        deadline, unhealthy = time.monotonic() + LONGEST, 0.0
+        while True:
+            since = seen.since(name)
+            if not healthy():
+                unhealthy = time.time()
+            elif since is not None:
+                return max(since, unhealthy)
+            if deployed is not None and deployed.done():
+                deployed.result()  # raises what it raised
+            if time.monotonic() > deadline:
+                raise release.Failed(f"{name} is not served everywhere after {LONGEST} s")
+            time.sleep(0.2)
+
+    def lost(self, posts: Sequence[load.Sent]) -> list[str]:
+        """Posts that the site accepted and does not have."""
+        site = visit.Site(DOMAIN, self.paths.authority, host.opened_ports(self.paths).https)
+        database = f"rds-{tier('database')['InstanceIdentifier']}"
+
+        def sql(statement: str) -> str:
+            argv = ["mariadb", "--batch", "--skip-column-names"]
+            return self.fleet.on(database, argv, statement.encode()).decode()
+
+        bucket = tier("storage")["ImageBucketName"]
+        return load.lost(posts, site, sql, boto3.client("s3"), bucket, "arable")
+
+    def back(self) -> Iterator[Number]:
+        """How long going back takes, side_by_side and under load: by hand, and by itself."""
+        contender = self.contenders[SIDE_BY_SIDE]
+        contender.serve()
+        for _ in range(2):
+            former, name = f"bench.{self.number}", self.next_name()
+            contender.deploy(release.package(name, self.paths.run / "releases"), name)
+        with load.on(self.paths, DOMAIN, RATES) as running:
+            by_hand = self.back_by_hand(former)
+            by_itself = self.back_by_itself(former)
+        failed = sum(running.tally().failures.values())
+        yield Number(
+            "going back, side_by_side, from the decision of a release whose alarm rings", by_itself, "s", 5
+        )
+        yield Number("  by hand, from the start of the execution that releases what was before", by_hand, "s")
+        yield Number("  failed requests meanwhile", failed, "requests", 0)
+
+    def back_by_hand(self, former: str) -> float:
+        """Seconds from the start of the execution until every server serves the release before."""
+        given = {"environment": "arable", "release": {"id": "previous"}, "rollout": ALL_AT_ONCE}
+        with served.seen(self.paths, self.fleet.addresses) as seen:
+            began = time.time()
+            arn = release.start(self.fleet.outputs["ReleaseStateMachineArn"], given)
+            until = self.in_service(seen, former)
+            watched(arn)
+            release.receipt_of(arn)
+        return until - began
+
+    def back_by_itself(self, former: str) -> float:
+        """Seconds from the state that decides on it until every server serves the release before again: all
+        had the new one when an alarm rang."""
+        outputs, name = self.fleet.outputs, self.next_name()
+        artifact = release.package(name, self.paths.run / "releases")
+        given = release.first_input(
+            name, release.upload(artifact, outputs["ArtifactBucket"]), artifact.sha256
+        )
+        given["rollout"] |= {**ALL_AT_ONCE, "alarms": [ALARM]}
+        with ringing(), served.seen(self.paths, self.fleet.addresses) as seen:
+            arn = release.start(outputs["ReleaseStateMachineArn"], given)
+            seen.wait(name, LONGEST)
+            until = self.in_service(seen, former)
+            states = watched(arn)
+        return until - states.lanes[arn].steps["PlanRollBack"].began.timestamp()
+
+
+ALL_AT_ONCE = {"strategy": "side_by_side", "canary": 0, "batch": "100%"}
+ALARM = "bench-rings"
+
+
+@contextmanager
+def ringing() -> Iterator[None]:
+    """An alarm of CloudWatch rings."""
+    cloudwatch = boto3.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=ALARM,
+        Namespace="bench",
+        MetricName="seconds",
+        Statistic="Average",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    cloudwatch.set_alarm_state(AlarmName=ALARM, StateValue="ALARM", StateReason="for the benchmark")
+    try:
+        yield
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=[ALARM])
+
+
+def healthy() -> bool:
+    """Whether the load balancer calls every target so."""
+    group = tier("web")["TargetGroupArn"]
+    targets = boto3.client("elbv2").describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    return all(target["TargetHealth"]["State"] == "healthy" for target in targets)
+
+
+def timed(
+    contender: Slipway | Capistrano, artifact: release.Artifact, name: str
+) -> tuple[float, Watcher | None]:
+    """Deploy; when that had ended (time.time()), and Slipway's execution."""
+    seen = contender.deploy(artifact, name)
+    return time.time(), seen
+
+
+def rows(turns: Sequence[Turn]) -> Iterator[Number]:
+    """What the turns of each way came to: medians, and sums of what went wrong; then the ratios."""
+    median = {way: statistics.median(turn.seconds for turn in of(turns, way)) for way in WAYS}
+    for way in WAYS:
+        mine = of(turns, way)
+        reach = 0 if way in (SIDE_BY_SIDE, DRAIN) else None
+        yield Number(f"{way}: until both servers serve the release", median[way], "s")
+        yield Number("  until it has ended", statistics.median(turn.whole for turn in mine), "s")
+        if any(turn.hosts for turn in mine):
+            yield Number("    the servers' own commands", statistics.median(turn.hosts for turn in mine), "s")
+            added = statistics.median(turn.added for turn in mine)
+            yield Number("    what the orchestrator adds", added, "s")
+        failed, requests = sum(turn.failed for turn in mine), sum(turn.requests for turn in mine)
+        yield Number(f"  failed requests of {requests}", failed, "requests", reach)
+        yield Number("    their share", 100 * failed / requests, "%")
+        yield Number("  lost posts", sum(turn.lost for turn in mine), "posts", reach)
+    for ours, theirs in ((SIDE_BY_SIDE, PARALLEL), (DRAIN, SEQUENCE)):
+        yield Number(f"{ours} over {theirs}", median[ours] / median[theirs], "×", 1.0)
+
+
+def of(turns: Sequence[Turn], way: str) -> list[Turn]:
+    """The turns of one way."""
+    return [turn for turn in turns if turn.way == way]
+
+
+def measured() -> Iterator[Number]:
+    """All of it, in one region."""
+    host.install_packages()
+    install_capistrano()
+    release.need_cache(host.Paths(), say)
+    with releases.region() as (paths, outputs):
+        contest = Contest(paths, outputs)
+        turns: list[Turn] = []
+        for _ in range(ROUNDS):
+            for way in WAYS:
+                turns.append(contest.turn(way))
+                say(turns[-1].line())
+        yield from rows(turns)
+        yield from contest.back()

@@ -24,16 +24,17 @@ HEAD = """# The input of a release
 <!-- Written by tools/input_reference.py from functions/slipway/input.schema.json:
      change that file, not this page. -->
 
-An execution of the state machine `slipway-release` takes one JSON document of four parts: `environment`
-(where), `release` (what), `rollout` (how) and `allow` (which losses are meant). Keys that are not listed
-here are refused, and whatever is wrong is refused before anything is changed, all of it at once, each with
-its path and what is allowed.
+An execution of the state machine `slipway-release` takes one JSON document of five parts: `environment`
+(where), `release` (what), `rollout` (how), `allow` (which losses are meant) and `plan` (whether only to say
+what would happen). Keys that are not listed here are refused, and whatever is wrong is refused before
+anything is changed, all of it at once, each with its path and what is allowed.
 
 Let your editor help: point it to
 [`functions/slipway/input.schema.json`](../functions/slipway/input.schema.json) (JSON Schema 2020-12; in
 Visual Studio Code the setting `json.schemas`). Inputs to start from:
 [`events/first-release.json`](../events/first-release.json),
-[`events/next-release.json`](../events/next-release.json).
+[`events/next-release.json`](../events/next-release.json),
+[`events/plan-release.json`](../events/plan-release.json).
 """
 
 TAIL = """
@@ -59,7 +60,8 @@ def page(schema: Mapping[str, Any]) -> str:
         if rows:
             parts += ["", "| Key | Default | Allowed | What it is |", "|---|---|---|---|", *rows]
         else:
-            parts += ["", f"Default: {_default(part, False)}. Each entry: {_plain(allowed(part['items']))}."]
+            each = f" Each entry: {_plain(allowed(part['items']))}." if "items" in part else ""
+            parts += ["", f"Default: {_default(part, False)}.{each or f' Allowed: {allowed(part)}.'}"]
     return "\n".join(parts) + "\n" + TAIL
 
 

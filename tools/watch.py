@@ -147,9 +147,7 @@ def told(event: Event) -> str:
 
 
 def said(payload: Mapping[str, Any]) -> str:
-    """The sentence in a function's answer: its detail, its status, its number of changes."""
-    if payload.get("status") == "planned" and isinstance(payload.get("changes"), list):
-        return f"{len(payload['changes'])} changes"
+    """The sentence in a function's answer: its detail, or its status."""
     detail = payload.get("detail")
     return str(detail or payload.get("status") or "")
 

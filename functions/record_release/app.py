@@ -9,7 +9,7 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{lock, migrations, request, ending, execution, outputs, servers, failure} → the receipt;
+    """{lock, migrations, plan?, request, ending, execution, outputs, servers, failure} → the receipt;
     raises LockLost."""
     return receipt.record(
         event["lock"],
@@ -22,4 +22,5 @@ def handler(event: Event, context: Any) -> Answer:
         os.environ["ARTIFACT_BUCKET"],
         os.environ["COMMAND_LOG_GROUP"],
         event["migrations"],
+        event.get("plan"),
     )

@@ -143,6 +143,15 @@ def release(environment: str, execution: str) -> dict[str, Any]:
     return {}
 
 
+def in_the_way(environment: str) -> str:
+    """Whose living execution holds the environment, as a sentence; nothing if a release could begin."""
+    item = dynamodb.get(records.key(environment), "LOCK")
+    if item is None or judge(item, "", states.status) != "held":
+        return ""
+    error = _locked(environment, item)
+    return f"EnvironmentLocked: {error.what} ({item['holder']}); {error.next}"
+
+
 def _locked(environment: str, item: Json) -> EnvironmentLocked:
     holder, since = str(item.get("holder", "")), item.get("since")
     cleans_up = bool(holder) and item.get("of", holder) != holder

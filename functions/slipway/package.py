@@ -31,10 +31,15 @@ FILES = (
 def put_code(bucket: str) -> str:
     """Puts the code into the bucket, if it is not there yet; its key."""
     content = code()
-    key = f"functions/{hashlib.sha256(content).hexdigest()}.zip"
-    if s3.head(bucket, key) is None:
-        s3.put(bucket, key, content, "application/zip")
-    return key
+    place = key(content)
+    if s3.head(bucket, place) is None:
+        s3.put(bucket, place, content, "application/zip")
+    return place
+
+
+def key(content: bytes) -> str:
+    """Where this code has its place in the bucket."""
+    return f"functions/{hashlib.sha256(content).hexdigest()}.zip"
 
 
 def code(folder: Path = FUNCTIONS) -> bytes:

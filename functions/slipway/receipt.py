@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway import commands, history, lock, records, restore_point, tiers
+from slipway import commands, history, lock, plan, records, restore_point, tiers
 from slipway.aws import s3, states
 from slipway.errors import LockLost
 
@@ -38,10 +38,12 @@ def record(
     bucket: str,
     log_group: str,
     migrations: Json,
+    planned: Json | None = None,
 ) -> dict[str, Any]:
     """Writes what is remembered of the release, and answers its receipt.
 
-    `held`: the lock {"environment", "fence"}. Raises LockLost if it has been lost before a success could be
+    `held`: the lock {"environment", "fence"}; `planned`: {"tiers", "waves", "strategy"} as far as the release
+    came, None if that is not known. Raises LockLost if it has been lost before a success could be
     recorded; a failure is a part of the history whoever holds it.
     """
     environment, release = request["environment"], request["release"]
@@ -55,12 +57,16 @@ def record(
         "links": links(execution, outputs, bucket, log_group, _key(environment, execution)),
         "undo": _undo(execution["arn"], before, request, ending),
         **course(execution["arn"], now),
+        "bakeSeconds": request["rollout"]["bakeSeconds"] * len(planned["waves"]) if planned else 0,
     }
+    told["plan"] = (
+        plan.of_release(request, planned, told["migrations"], told["restorePoint"]) if planned else None
+    )
     records.register(environment)
     if not told["unchanged"]:
         if ending == "Succeeded":
             _set_current(environment, release, held, outputs)
-        short = {name: value for name, value in told.items() if name != "states"}
+        short = {name: value for name, value in told.items() if name not in ("states", "plan")}
         records.add_history(
             environment["name"], execution["startedAt"], release["id"], execution["name"], short
         )

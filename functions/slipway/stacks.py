@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway import gate, tiers
+from slipway import plan as plans
 from slipway.aws import cloudformation
 from slipway.errors import TierFailed
 from slipway.patience import DEFAULT, Patience, linger
@@ -70,9 +71,6 @@ SUCCEEDED = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 # How CloudFormation says that a change set is empty.
 EMPTY = ("didn't contain changes", "No updates are to be performed")
 
-# 256 KiB is a payload's limit; a change is some 200 bytes.
-CHANGES_SHOWN = 200
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -102,16 +100,16 @@ class Wanted:
 
 
 def plan(wanted: Wanted, patience: Patience = DEFAULT) -> Plan:
-    """{"status", "stack", "changeSet", "changes", "outputs", "detail"}.
+    """{"status", "stack", "changeSet", "row", "outputs", "detail"}.
 
     `status`: unchanged · planned (a change set has passed the gate) · planning (ask again) · busy (ask
-    again). Raises DestructiveChange or TierFailed.
+    again). `row`: what is told of it, as slipway.plan says. Raises DestructiveChange or TierFailed.
     """
     stack = cloudformation.describe(wanted.stack)
     status = stack["StackStatus"] if stack else None
     step = NEXT_STEP.get(status, "stuck")
     if step == "stuck":
-        raise _stuck(wanted.stack, str(status))
+        raise stuck(wanted.stack, str(status))
     if step == "wait":
         return _plan("busy", wanted, detail=f"{wanted.stack} is {status}")
     if step == "renew":
@@ -131,21 +129,26 @@ def _change_set(wanted: Wanted, step: str, patience: Patience) -> Mapping[str, A
         cloudformation.delete_change_set(wanted.stack, wanted.change_set)
         present = None
     if present is None:
-        cloudformation.create_change_set(
-            wanted.stack,
-            wanted.change_set,
-            "CREATE" if step == "create" else "UPDATE",
-            tiers.template(wanted.tier),
-            wanted.parameters(),
-            tiers.tags(wanted.environment, wanted.tier),
-            wanted.role,
-            # A database that was created is protected and could not be rolled back: what was created stays.
-            None if step == "update" else "DO_NOTHING",
-        )
+        begin(wanted, step)
     return linger(
         lambda: cloudformation.change_set(wanted.stack, wanted.change_set) or {"Status": "CREATE_PENDING"},
         lambda seen: seen["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"),
         patience,
+    )
+
+
+def begin(wanted: Wanted, step: str) -> None:
+    """Has CloudFormation begin the change set. `step`: create, update or continue."""
+    cloudformation.create_change_set(
+        wanted.stack,
+        wanted.change_set,
+        "CREATE" if step == "create" else "UPDATE",
+        tiers.template(wanted.tier),
+        wanted.parameters(),
+        tiers.tags(wanted.environment, wanted.tier),
+        wanted.role,
+        # A database that was created is protected and could not be rolled back: what was created stays.
+        None if step == "update" else "DO_NOTHING",
     )
 
 
@@ -162,7 +165,7 @@ def _judged(wanted: Wanted, step: str, stack: Stack | None, change_set: Mapping[
         return _plan(
             "unchanged", wanted, outputs=outputs(stack), detail="was applied by this execution before"
         )
-    if change_set["Status"] == "FAILED" and any(words in reason for words in EMPTY):
+    if is_empty(change_set):
         cloudformation.delete_change_set(wanted.stack, wanted.change_set)
         return _unchanged(wanted, step, stack)
     if change_set["Status"] != "CREATE_COMPLETE":
@@ -172,17 +175,33 @@ def _judged(wanted: Wanted, step: str, stack: Stack | None, change_set: Mapping[
             "nothing of this tier was changed; remove the cause and start the release again",
             status=change_set["Status"],
         )
-    changes = [
-        gate.change(item["ResourceChange"]) for item in change_set["Changes"] if "ResourceChange" in item
-    ]
+    changes = changes_of(change_set)
     gate.check(wanted.tier, changes, wanted.allow)
+    told = "new" if step == "create" else "changed"
     return _plan(
         "planned",
         wanted,
         changeSet=change_set["ChangeSetId"],
-        changes=changes[:CHANGES_SHOWN],
+        row=row_of(wanted, told, stack, change_set),
         detail=f"{len(changes)} changes",
     )
+
+
+def is_empty(change_set: Mapping[str, Any]) -> bool:
+    """Whether CloudFormation saw nothing to do."""
+    reason = change_set.get("StatusReason") or ""
+    return change_set["Status"] == "FAILED" and any(words in reason for words in EMPTY)
+
+
+def changes_of(change_set: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [gate.change(item["ResourceChange"]) for item in change_set["Changes"] if "ResourceChange" in item]
+
+
+def row_of(wanted: Wanted, status: str, stack: Stack | None, change_set: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of the tier, see slipway.plan."""
+    was = (stack or {}).get("Parameters", [])
+    differ = plans.changed_parameters(was, change_set.get("Parameters", [])) if status == "changed" else []
+    return plans.row(wanted.tier, wanted.stack, status, changes_of(change_set), differ, wanted.allow)
 
 
 def _unchanged(wanted: Wanted, step: str, stack: Stack | None) -> Plan:
@@ -199,11 +218,12 @@ def _unchanged(wanted: Wanted, step: str, stack: Stack | None) -> Plan:
 
 
 def _plan(status: str, wanted: Wanted, **more: Any) -> Plan:
-    nothing: Plan = {"changeSet": None, "changes": [], "outputs": {}, "detail": ""}
+    row = plans.row(wanted.tier, wanted.stack, "unchanged" if status == "unchanged" else "busy")
+    nothing: Plan = {"changeSet": None, "row": row, "outputs": {}, "detail": ""}
     return {"status": status, "stack": wanted.stack, **nothing, **more}
 
 
-def _stuck(stack: str, status: str) -> TierFailed:
+def stuck(stack: str, status: str) -> TierFailed:
     advice = ADVICE.get(status, "see the stack's events")
     return TierFailed(f"{stack} is {status}", f"stack {stack}", advice, needsAPerson=True, status=status)
 

@@ -47,7 +47,7 @@ BESIDES = {"sns:Publish": {"kms:Decrypt", "kms:GenerateDataKey"}}
 GIVEN_BY_LAMBDA = {"AWS_REGION"}
 # What AWS may do in a function's name: CreateChangeSet looks up the parameters of Systems Manager that a
 # template names (aws-cdk's bootstrap template grants that to the maker of its change sets, too).
-IN_ITS_NAME = {"PlanTier": {"ssm:GetParameters"}}
+IN_ITS_NAME = {"PlanTier": {"ssm:GetParameters"}, "PreviewTiers": {"ssm:GetParameters"}}
 # For a region whose databases have certificates of an authority that is not Amazon's.
 OPTIONAL = {"DATABASE_AUTHORITY"}
 
@@ -101,11 +101,11 @@ def test_a_star_stands_only_where_aws_knows_no_resource(function: str) -> None:
             assert set(listed(statement["Action"])) <= WITHOUT_RESOURCE
 
 
-def test_only_the_function_that_makes_change_sets_passes_cloudformations_role() -> None:
+def test_only_the_functions_that_make_change_sets_pass_cloudformations_role() -> None:
     for function, properties in functions().items():
         for statement in statements(properties.get("Policies")):
             if "iam:PassRole" in listed(statement["Action"]):
-                assert function == "PlanTier"
+                assert function in ("PlanTier", "PreviewTiers")
                 assert statement["Resource"] == {"Fn::GetAtt": ["CloudFormationRole", "Arn"]}
                 assert statement["Condition"] == {
                     "StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}

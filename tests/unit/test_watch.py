@@ -108,7 +108,7 @@ def test_what_is_open_when_an_execution_fails_has_failed() -> None:
     [
         (succeeded(1, 0, {"status": "waiting", "detail": "0 of 2 servers"}), "0 of 2 servers"),
         (succeeded(1, 0, {"status": "drained"}), "drained"),
-        (succeeded(1, 0, {"status": "planned", "changes": [{}, {}]}), "2 changes"),
+        (succeeded(1, 0, {"status": "planned", "detail": "2 changes"}), "2 changes"),
         (succeeded(1, 0, None), ""),
         (failed(1, 0, "TierFailed", "no JSON at all"), "TierFailed: no JSON at all"),
         (

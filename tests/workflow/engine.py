@@ -41,6 +41,7 @@ SHORT = {
     "BakeGraceSeconds": "0.3",
     "VerifySeconds": "0.3",
     "CommandsSeconds": "0.3",
+    "PreviewSeconds": "0.3",
 }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from plan_roll_back.app import handler as plan_roll_back
+from slipway import plan as plans
 from slipway import waves
 from tests.workflow.engine import PREFIX, Answer, Functions, TaskError
 
@@ -58,7 +59,12 @@ ROLLOUT = {
 
 
 def request(
-    *, previous: str | None = "r1", migrate: bool = True, same: bool = False, **rollout: Any
+    *,
+    previous: str | None = "r1",
+    migrate: bool = True,
+    same: bool = False,
+    plan: bool = False,
+    **rollout: Any,
 ) -> dict[str, Any]:
     """A completed request, as ValidateInput answers it."""
     return {
@@ -66,6 +72,7 @@ def request(
         "release": {**RELEASE, "migrate": migrate},
         "rollout": {**ROLLOUT, **rollout},
         "allow": ["Bucket"],
+        "plan": plan,
         "previous": {"id": previous} if previous else None,
         "backTo": None,
         "recorded": {"same": same, "outputs": OUTPUTS if same else {}},
@@ -78,6 +85,8 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "ValidateInput": always(request()),
         "AcquireLock": always({"fence": 1}),
         "PlanTier": unchanged,
+        "PreviewTiers": previewed,
+        "WritePlan": lambda payload: {"plan": True, "text": "", "servers": payload["servers"]},
         "ApplyTier": always({}),
         "CheckTier": complete,
         "CheckCertificate": always({"status": "issued", "missing": [], "detail": ""}),
@@ -165,7 +174,7 @@ def plan(payload: dict[str, Any], status: str) -> dict[str, Any]:
         "status": status,
         "stack": f"slipway-arable-{tier}",
         "changeSet": f"arn:change-set/{tier}" if status == "planned" else None,
-        "changes": [],
+        "row": plans.row(tier, f"slipway-arable-{tier}", "changed" if status == "planned" else "unchanged"),
         "outputs": OUTPUTS[tier] if status == "unchanged" else {},
     }
 
@@ -180,6 +189,17 @@ def planned(payload: dict[str, Any]) -> dict[str, Any]:
 
 def busy(payload: dict[str, Any]) -> dict[str, Any]:
     return plan(payload, "busy")
+
+
+def previewed(payload: dict[str, Any]) -> dict[str, Any]:
+    """Of PreviewTiers: nothing would be changed."""
+    rows = [plans.row(tier, f"slipway-arable-{tier}", "unchanged") for tier in OUTPUTS]
+    return {
+        "status": "discarded" if payload["discard"] else "previewed",
+        "rows": rows,
+        "outputs": OUTPUTS,
+        "detail": "",
+    }
 
 
 def complete(payload: dict[str, Any]) -> dict[str, Any]:

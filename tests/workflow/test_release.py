@@ -35,7 +35,7 @@ from tests.workflow.fleet import (
 # How the end of a child execution is reported: both ways must lead to the same endings.
 both = pytest.mark.parametrize("as_on_aws", [False, True], ids=["error-as-emulated", "error-as-on-aws"])
 
-BEGUN = ["ValidateInput", "AcquireLock", "NotifyStarted", "SameAsCurrent?"]
+BEGUN = ["ValidateInput", "PlanWanted?", "AcquireLock", "NotifyStarted", "SameAsCurrent?"]
 BEFORE_FOUNDATIONS = [*BEGUN, "DeployNetwork", "Foundations"]
 TO_MIGRATIONS = [
     *("DeployLoadBalancer", "Configure"),
@@ -112,7 +112,6 @@ def test_a_release_with_nothing_to_wait_for_walks_exactly_these_states() -> None
         "ReleaseLock",
         "Notify",
     ]
-    after += ["Succeeded"]
     assert main_path(execution) == [*BEFORE_FOUNDATIONS, *TO_ROLL_OUT, *after]
     assert branch(execution, "DeployDatabase", "CheckDatabase", "DatabaseReady?", "CreateDatabase") == [
         *("DeployDatabase", "CheckDatabase", "DatabaseReady?", "CreateDatabase"),
@@ -421,7 +420,7 @@ def test_the_same_input_again_changes_nothing_and_says_so() -> None:
     execution = release(functions)
 
     assert execution.status == "SUCCEEDED"
-    ends = ["ResumeScaling", "ReleaseLock", "Notify", "Succeeded"]
+    ends = ["ResumeScaling", "ReleaseLock", "Notify"]
     assert main_path(execution) == [*BEGUN, *CONFIRMED, *ends]
     assert len(execution.path) <= 25
     assert steps(functions) == [("report", ("i-1", "i-2"))], "servers were asked, and nothing else"
@@ -500,7 +499,8 @@ def test_a_locked_environment_ends_clean_and_its_lock_stays() -> None:
 
     assert (execution.status, execution.error) == ("FAILED", "FailedClean")
     assert execution.of("Release") == [
-        *("ValidateInput", "AcquireLock", "ExplainFailure", "Begun?", "Clean?", "FailedClean"),
+        *("ValidateInput", "PlanWanted?", "AcquireLock"),
+        *("ExplainFailure", "Begun?", "Clean?", "FailedClean"),
     ]
     assert functions.payloads("ReleaseLock") == []
 
@@ -510,7 +510,9 @@ def test_a_lock_that_may_have_been_taken_is_freed() -> None:
     execution = release(functions)
 
     assert execution.error == "FailedClean"
-    assert execution.of("Release") == ["ValidateInput", "AcquireLock", *FAILED, "FailedClean"]
+    assert execution.of("Release") == [
+        *("ValidateInput", "PlanWanted?", "AcquireLock", *FAILED, "FailedClean"),
+    ]
     assert len(functions.payloads("ReleaseLock")) == 1
 
 

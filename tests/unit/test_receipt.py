@@ -13,7 +13,7 @@ import pytest
 
 from acquire_lock.app import handler as acquire
 from record_release.app import handler as record_release
-from slipway import history, receipt, records, schema, validation
+from slipway import history, plan, receipt, records, schema, validation
 from slipway.aws import states
 from slipway.errors import LockLost
 from tests.unit.conftest import BUCKET, TABLE
@@ -183,7 +183,11 @@ def region(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def record(
-    environment: dict[str, Any], ending: str = "Succeeded", number: str = "2", **more: str
+    environment: dict[str, Any],
+    ending: str = "Succeeded",
+    number: str = "2",
+    plan: dict[str, Any] | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     release = {**BEFORE, "id": number}
     request = {"environment": environment, "release": release, "previous": {"id": "1"}, **more}
@@ -197,9 +201,25 @@ def record(
             "servers": [{"server": "i-1", "seconds": {"drain": 1.0, "activate": 2.0, "healthy": 3.0}}],
             "migrations": {"found": None, "restorePoint": None, "ran": None},
             "failure": None if ending == "Succeeded" else {"ending": ending, "what": "boom"},
+            **({"plan": plan} if plan else {}),
         },
         None,
     )
+
+
+@pytest.mark.usefixtures("region")
+def test_what_was_planned_stands_in_the_receipt_and_not_in_the_history(environment: dict[str, Any]) -> None:
+    lock(environment)
+    planned = {
+        "tiers": [plan.row("web", "slipway-arable-web", "unchanged")],
+        "waves": [{"servers": ["i-1"]}],
+        "strategy": "drain",
+    }
+    told = record(environment, plan=planned, rollout={"bakeSeconds": 60})
+    assert told["plan"]["tiers"] == planned["tiers"]
+    assert "web            unchanged" in told["plan"]["text"]
+    assert told["bakeSeconds"] == 60
+    assert "plan" not in records.history("arable")[0]
 
 
 def lock(environment: dict[str, Any]) -> None:

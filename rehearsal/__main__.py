@@ -149,12 +149,16 @@ def execution_input(arn: str) -> dict[str, Any]:
 
 
 def keep_receipt(paths: Paths, receipt: dict[str, Any]) -> None:
-    """Keep the receipt, and print it but for the list of states, which is long."""
+    """Keep the receipt, and print it: the plan as its text, and not the list of states, which is long."""
     file = paths.state / "receipt.json"
     file.write_text(json.dumps(receipt, indent=2, ensure_ascii=False) + "\n")
     shown = receipt | {"states": f"{len(receipt.get('states', []))} states with their times: in the file"}
+    planned = shown.pop("plan", None)
     say(f"== the receipt ({file.relative_to(host.ROOT)})")
     say(json.dumps(shown, indent=2, ensure_ascii=False))
+    if planned:
+        say("== what it did, as its plan said")
+        say(planned["text"])
 
 
 def up(_arguments: argparse.Namespace, paths: Paths) -> int:

@@ -187,7 +187,7 @@ def explained(error: str, cause: str) -> str:
 
 @dataclass(frozen=True)
 class Released:
-    """A release that succeeded."""
+    """A release that succeeded; of a plan, `receipt` is the plan."""
 
     execution: str
     receipt: dict[str, Any]
@@ -201,6 +201,15 @@ def release(outputs: Mapping[str, str], name: str, paths: Paths) -> Released:
     arn = start(outputs["ReleaseStateMachineArn"], first_input(name, place, artifact.sha256))
     watched = watch(boto3.client("stepfunctions"), arn)
     return Released(arn, receipt_of(arn), watched)
+
+
+def plan(outputs: Mapping[str, str], given: Mapping[str, Any]) -> Released:
+    """Ask what a release would do, and show it. `given`: that release's input. Raises Failed."""
+    arn = start(outputs["ReleaseStateMachineArn"], {**given, "plan": True})
+    watched = watch(boto3.client("stepfunctions"), arn)
+    answer = receipt_of(arn)
+    print(f"\n{answer['text']}", end="", flush=True)
+    return Released(arn, answer, watched)
 
 
 def need_cache(paths: Paths, log: Log) -> None:

@@ -113,7 +113,7 @@ def aside(states: States, name: str, spined: Sequence[str], position: int) -> st
     if name in spined:
         symbol = "↻" if spined.index(name) <= position else "or"
     else:
-        symbol = "■" if states[name]["Type"] == "Succeed" else "✕"
+        symbol = "■" if states[name]["Type"] == "Succeed" or states[name].get("End") else "✕"
     return f"{symbol} {' → '.join(names)}"
 
 
@@ -158,7 +158,8 @@ def steps_of(states: States, start: str) -> list[Step]:
                 name,
                 "Nested" if machine else state["Type"],
                 [f"runs {machine}"] * bool(machine) + outs,
-                caught(state),
+                # A failure that ends the machine well all the same is none.
+                [target for target in caught(state) if states[target]["Type"] != "Succeed"],
                 [steps_of(branch["States"], branch["StartAt"]) for branch in state.get("Branches", [])],
             )
         )

@@ -5,7 +5,7 @@
 
 Uses the caller's own AWS credentials and reads only (states:GetExecutionHistory, DescribeExecution,
 ListExecutions, ListStateMachines). Redraws on a terminal; writes a line per finished step elsewhere.
-Exit code 0 when the execution succeeded.
+Ends with the plan, if the execution was asked for one. Exit code 0 when the execution succeeded.
 """
 
 from __future__ import annotations
@@ -283,7 +283,8 @@ class Watcher:
         self.since: datetime = described["startDate"]
         name = str(described["name"])
         given = decoded(described.get("input"))
-        self.lanes = {arn: Lane(arn, f"release {given.get('release', {}).get('id', name)}")}
+        kind = "plan of release" if given.get("plan") is True else "release"
+        self.lanes = {arn: Lane(arn, f"{kind} {given.get('release', {}).get('id', name)}")}
         self.others = self._nested_machines()
         self.strangers: set[str] = set()
 
@@ -402,13 +403,21 @@ class Screen:
         self.height = len(lines)
 
 
+def plan_of(output: str | None) -> str:
+    """The text of a plan, if the execution was asked for one; of any other output nothing."""
+    answer = decoded(output)
+    return f"\n{answer.get('text', '')}" if answer.get("plan") is True else ""
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Shows a release as it goes.")
     parser.add_argument("execution", help="ARN of the execution")
     parser.add_argument("--plain", action="store_true", default=None, help="lines instead of a picture")
     arguments = parser.parse_args()
-    watcher = watch(boto3.client("stepfunctions"), arguments.execution, plain=arguments.plain, every=2)
+    states = boto3.client("stepfunctions")
+    watcher = watch(states, arguments.execution, plain=arguments.plain, every=2)
+    print(plan_of(states.describe_execution(executionArn=arguments.execution).get("output")), end="")
     return 0 if watcher.lanes[watcher.root].status == "SUCCEEDED" else 1
 
 

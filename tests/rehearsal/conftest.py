@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ import pytest
 
 from rehearsal import host, release
 from tests.rehearsal import rehearsed
-from tests.rehearsal.rehearsed import Ended, Rehearsed
+from tests.rehearsal.rehearsed import Ended, Planned, Rehearsed
 
 
 @pytest.fixture(scope="session")
@@ -40,15 +41,33 @@ def region(able: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reh
 
 
 @pytest.fixture(scope="session")
-def first(region: Rehearsed) -> Ended:
-    """The first release of the sample application."""
-    return region.succeed(region.given())
+def first_plan(region: Rehearsed) -> Planned:
+    """The plan of the first release, asked for when there is nothing yet."""
+    given, before = region.given(), region.standing()
+    return Planned(given, region.plan(given), before, region.standing())
 
 
 @pytest.fixture(scope="session")
-def second(region: Rehearsed, first: Ended) -> tuple[Ended, rehearsed.Load]:
-    """The second release, of a changed application, under load."""
+def first(region: Rehearsed, first_plan: Planned) -> Ended:
+    """The first release of the sample application."""
+    return region.succeed(first_plan.given)
+
+
+@pytest.fixture(scope="session")
+def second_plan(region: Rehearsed, first: Ended) -> Planned:
+    """The plan of the second release, in an environment that is to be another one: larger, and elsewhere."""
     given = region.given("second")
+    asked = json.loads(json.dumps(given))
+    asked["environment"]["web"]["max"] = 6
+    asked["environment"]["network"] = {**asked["environment"].get("network", {}), "cidr": "10.21.0.0/16"}
+    before = region.standing()
+    return Planned(given, region.plan(asked), before, region.standing())
+
+
+@pytest.fixture(scope="session")
+def second(region: Rehearsed, second_plan: Planned) -> tuple[Ended, rehearsed.Load]:
+    """The second release, of a changed application, under load."""
+    given = second_plan.given
     with rehearsed.load(region.site, "/") as load:
         ended = region.succeed(given)
     return ended, load

@@ -55,6 +55,16 @@ class Ended:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A plan, the input of the release that it was asked for, and what stood before and after it."""
+
+    given: dict[str, Any]
+    answer: dict[str, Any]
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
 @dataclass
 class Rehearsed:
     """A region that is up, with the orchestrator in it."""
@@ -121,6 +131,37 @@ class Rehearsed:
         ended = self.release(given)
         assert ended.status == "SUCCEEDED", f"{ended.error}: {ended.explanation}"
         return ended
+
+    def plan(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What this release would do."""
+        return release.plan(self.outputs, given).receipt
+
+    def standing(self) -> dict[str, Any]:
+        """All that a plan may not change: stacks with their change sets, the table, objects, groups, commands
+        but for reports, and what runs on the servers since when."""
+        cloudformation = self.client("cloudformation")
+        stacks = cloudformation.describe_stacks()["Stacks"]
+        names = [one["StackName"] for one in stacks if one["StackStatus"] != "DELETE_COMPLETE"]
+        objects = self.client("s3").list_objects_v2(Bucket=self.outputs["ArtifactBucket"]).get("Contents", [])
+        groups = self.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+        items = self.client("dynamodb").scan(TableName=self.outputs["TableName"])["Items"]
+        asked = "systemctl show -p ActiveEnterTimestampMonotonic 'arable@*' nginx; ls -l /var/www/arable"
+        running = [one["InstanceId"] for group in groups for one in group["Instances"]]
+        return {
+            "stacks": sorted(json.dumps(one, default=str, sort_keys=True) for one in stacks),
+            "changeSets": {
+                name: cloudformation.list_change_sets(StackName=name)["Summaries"] for name in names
+            },
+            "objects": sorted(one["Key"] for one in objects),
+            "groups": json.dumps(groups, default=str, sort_keys=True),
+            "items": sorted(json.dumps(item, sort_keys=True) for item in items),
+            "commands": sorted(
+                one["CommandId"]
+                for one in self.client("ssm").list_commands()["Commands"]
+                if not one["DocumentName"].endswith("-report")
+            ),
+            "servers": {server: self.on(server, asked).stdout for server in running},
+        }
 
     def fail(self, given: dict[str, Any], meanwhile: Callable[[str], None] | None = None) -> Ended:
         """Execute; it must fail, and say how it ended and why."""

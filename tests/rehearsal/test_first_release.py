@@ -13,10 +13,66 @@ from typing import Any
 import pytest
 
 from rehearsal import visit
-from tests.rehearsal.rehearsed import Ended, Load, Rehearsed, eventually
+from tests.rehearsal.rehearsed import Ended, Load, Planned, Rehearsed, eventually
 
 DOMAIN = "arable.example"
 Second = tuple[Ended, Load]
+
+
+# What it would do
+
+
+def test_a_plan_of_the_first_release_changes_nothing(first_plan: Planned) -> None:
+    assert first_plan.before == first_plan.after
+
+
+def test_a_plan_of_the_first_release_is_what_was_then_built(
+    region: Rehearsed, first_plan: Planned, first: Ended
+) -> None:
+    answer = first_plan.answer
+    assert (answer["before"], answer["blocked"], answer["allow"]) == (None, [], [])
+    assert {row["status"] for row in answer["tiers"]} == {"new"}
+    for row in answer["tiers"]:
+        listed = region.client("cloudformation").list_stack_resources(StackName=row["stack"])
+        built = {one["LogicalResourceId"] for one in listed["StackResourceSummaries"]}
+        assert {change["resource"] for change in row["changes"]} == built, row["tier"]
+    ran = [name.split("_")[0] for name in answer["migrations"]["pending"]]
+    assert ran == first.receipt["migrations"]["ran"]
+    assert answer["restorePoint"]["wanted"] is False
+
+
+def test_a_plan_of_the_next_release_changes_nothing(second_plan: Planned) -> None:
+    assert second_plan.before == second_plan.after
+
+
+def test_a_plan_tells_what_changes_and_what_the_gate_would_refuse(
+    region: Rehearsed, second_plan: Planned, second: Second
+) -> None:
+    answer = second_plan.answer
+    rows = {row["tier"]: row for row in answer["tiers"]}
+    assert {"name": "MaxSize", "before": "4", "after": "6"} in rows["web"]["parameters"]
+    group = next(change for change in rows["web"]["changes"] if change["resource"] == "Group")
+    assert ("MaxSize", ["parameter MaxSize"]) in [(why["property"], why["causes"]) for why in group["why"]]
+    assert "network/Vpc" in answer["allow"]
+    assert any("Vpc (AWS::EC2::VPC) would be replaced" in sentence for sentence in answer["blocked"])
+    assert sorted(server for wave in answer["waves"] for server in wave["servers"]) == sorted(
+        region.servers()
+    )
+    pending = [name.split("_")[0] for name in answer["migrations"]["pending"]]
+    assert pending == second[0].receipt["migrations"]["pending"]
+    assert answer["restorePoint"]["wanted"] is True
+    for words in ("MaxSize: 4 → 6", "network/Vpc", "20261108080000", "would be made", *region.servers()):
+        assert words in answer["text"]
+
+
+def test_the_receipt_says_what_was_planned(first: Ended, second: Second) -> None:
+    told = first.receipt["plan"]
+    assert {row["status"] for row in told["tiers"]} == {"new"}
+    assert "+ Vpc (AWS::EC2::VPC)" in told["text"]
+    next_one = second[0].receipt["plan"]
+    assert {row["status"] for row in next_one["tiers"]} == {"unchanged"}
+    assert next_one["migrations"] == ["20261108080000"]
+    assert second[0].receipt["restorePoint"]["snapshot"] in next_one["text"]
 
 
 # The first release

@@ -37,8 +37,10 @@ PACKAGES = (
     "ca-certificates",
 )
 
-READY_SECONDS = 60  # the control plane takes 2 s, the data plane opens in under 1 s; the rest is a slow disk
-DOWN_SECONDS = 25  # servers shut down in parallel within 10 s; after this the namespaces are killed
+READY_SECONDS = 120  # the control plane takes 2 s, the data plane opens in under 1 s; the rest is a slow disk
+DOWN_SECONDS = (
+    45  # servers shut down in parallel within 10 s, on a busy machine 30; then the namespaces are killed
+)
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What ends a program that a person has started."""
@@ -153,7 +155,7 @@ def leader(paths: Paths) -> int | None:
 def end_leader(pid: int, log: Log, patience: float = DOWN_SECONDS) -> None:
     """Ask the region to go down in order; kill its namespaces if it does not within `patience` seconds."""
     since = began(pid)
-    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 10.0)):
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 30.0)):
         if not since or began(pid) != since:
             return
         if number == signal.SIGKILL:

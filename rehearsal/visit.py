@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-PATIENCE = 20  # seconds for one request: a first one compiles the application's views
+PATIENCE = 60  # seconds for one request: a first one compiles the application's views
 LOAD_PATIENCE = 90  # the same under load, on a machine that may be busy
 
 

@@ -123,7 +123,7 @@ class SystemsManager:
         if time.monotonic() - self._pings.get(instance, -PING_SECONDS) < PING_SECONDS:
             return True
         try:
-            active = server.run(["systemctl", "is-active", "--quiet", AGENT], timeout=10).code == 0
+            active = server.run(["systemctl", "is-active", "--quiet", AGENT], timeout=30).code == 0
         except RuntimeError:
             return False  # The server ended just now.
         if active:
@@ -144,7 +144,7 @@ class SystemsManager:
             server = self._region.server(instance)
             if server is None:
                 return {}
-            text = server.run(["cat", "/etc/os-release"], timeout=10).stdout.decode("utf-8", "replace")
+            text = server.run(["cat", "/etc/os-release"], timeout=30).stdout.decode("utf-8", "replace")
             pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
             self._platforms[instance] = {key: value.strip('"') for key, value in pairs}
         return self._platforms[instance]

@@ -67,7 +67,7 @@ def inherited_sockets() -> list[socket.socket]:
     return sockets
 
 
-def leader_pid(process: subprocess.Popen[bytes], timeout: float = 5) -> int:
+def leader_pid(process: subprocess.Popen[bytes], timeout: float = 60) -> int:
     """The host's PID of the namespaces' first process. Raises RuntimeError if there is none in time."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline = time.monotonic() + timeout

@@ -76,12 +76,12 @@ class Server:
                 [*self._enter(), "systemctl", "is-system-running"],
                 capture_output=True,
                 check=False,
-                timeout=10,
+                timeout=60,
             )
             self._up = said.stdout.decode().strip() in UP
         return self._up and self.alive()
 
-    def wait_running(self, timeout: float = 30) -> None:
+    def wait_running(self, timeout: float = 120) -> None:
         """Return as soon as `running()`. Raises TimeoutError."""
         deadline = time.monotonic() + timeout
         while not self.running():

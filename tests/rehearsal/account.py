@@ -20,7 +20,7 @@ import boto3
 from rehearsal import host
 
 ROOT = Path(__file__).resolve().parents[2]
-STACK_SECONDS = 120
+STACK_SECONDS = 300
 
 
 @contextmanager
@@ -107,12 +107,14 @@ class Account:
     def on_servers(self, servers: list[str], script: str) -> None:
         """Run a script on servers through SSM; AssertionError with its output when it fails."""
         ssm = self.client("ssm")
-        until(lambda: len(ssm.describe_instance_information()["InstanceInformationList"]) >= len(servers), 60)
+        until(
+            lambda: len(ssm.describe_instance_information()["InstanceInformationList"]) >= len(servers), 120
+        )
         sent = ssm.send_command(
             InstanceIds=servers, DocumentName="AWS-RunShellScript", Parameters={"commands": [script]}
         )["Command"]["CommandId"]
         for server in servers:
-            found = until(partial(self._ended, ssm, sent, server), 60)
+            found = until(partial(self._ended, ssm, sent, server), 120)
             assert found, f"{server}: the command did not end"
             assert found["Status"] == "Success", found
 
@@ -120,7 +122,7 @@ class Account:
         found: dict[str, Any] = ssm.get_command_invocation(CommandId=command, InstanceId=server)
         return None if found["Status"] in ("Pending", "InProgress", "Delayed") else found
 
-    def get(self, name: str, path: str, timeout: float = 10) -> http.client.HTTPResponse:
+    def get(self, name: str, path: str, timeout: float = 60) -> http.client.HTTPResponse:
         """GET over HTTPS through the region's front door, the certificate checked against its authority."""
         wire = socket.create_connection(("127.0.0.1", host.opened_ports(self.paths).https), timeout)
         trusted = ssl.create_default_context(cafile=str(self.paths.authority))

@@ -37,7 +37,7 @@ def region(able: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reh
         outputs = release.deploy(paths)
         yield Rehearsed(paths, host.opened_ports(paths), outputs, tmp_path_factory.mktemp("releases"))
     assert not paths.run.exists()
-    assert rehearsed.traces(paths.state) == before
+    rehearsed.same(lambda: rehearsed.traces(paths.state), before)
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,7 @@ class World:
     """Everything the tests ask for. Thread-safe as far as the servers are."""
 
     def __init__(self, run: Path) -> None:
+        self._asked: list[str] = []
         self.machines = Machines(run, build_image(ROOT / ".rehearsal" / "cache", print), lookup=self._names)
         self.machines.open()
         self.api = _start_api(run)
@@ -104,7 +105,7 @@ class World:
         self.web.rebooted = again.set
         with contextlib.suppress(RuntimeError):  # the server may be gone before it answers
             self.web.run(["systemctl", "reboot"])
-        if not again.wait(60):
+        if not again.wait(120):
             raise TimeoutError("the server did not start again")
         self.web.wait_running()
 
@@ -119,7 +120,7 @@ class World:
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> Answer:
         """One request to port 3000 of the web server, from outside it."""
-        connection = HTTPConnection(WEB, 3000, timeout=20)
+        connection = HTTPConnection(WEB, 3000, timeout=60)
         connection.sock = _past_the_security_groups(WEB, 3000)
         connection.request(method, path, body, dict(headers or {}))
         answer = connection.getresponse()
@@ -186,7 +187,12 @@ class World:
             aws_secret_access_key="only-for-this-test",
         )
 
+    def names(self) -> list[str]:
+        """Every name that was asked for, in order."""
+        return list(self._asked)
+
     def _names(self, name: str, kind: str, source: str) -> list[str]:
+        self._asked.append(name.rstrip("."))
         return [DATABASE] if name.rstrip(".") == DATABASE_NAME and kind == "A" else []
 
 
@@ -211,7 +217,7 @@ def run_document(server: Server, step: str, parameters: Mapping[str, str]) -> Ra
 def _past_the_security_groups(address: str, port: int) -> socket.socket:
     wire = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CONTROL_PLANE_MARK)
-    wire.settimeout(20)
+    wire.settimeout(60)
     wire.connect((address, port))
     return wire
 
@@ -243,7 +249,7 @@ def _credentials() -> Credentials:
     return Credentials("ASIAHOSTS", "only-for-this-test", "token", until)
 
 
-def _until(condition: Any, timeout: float = 60) -> None:
+def _until(condition: Any, timeout: float = 120) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

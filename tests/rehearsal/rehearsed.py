@@ -52,7 +52,14 @@ class Ended:
     explanation: dict[str, Any]
     receipt: dict[str, Any]
     transitions: int
+    waits: int
     seconds: float
+
+    @property
+    def walked(self) -> int:
+        """Transitions without those of looks that came too early (wait, check, choice): how many there are of
+        them says how busy the machine was."""
+        return self.transitions - 3 * self.waits
 
 
 @dataclass(frozen=True)
@@ -123,8 +130,15 @@ class Rehearsed:
             as_object(ended.get("cause")),
             as_object(ended.get("output")),
             watched.transitions(),
+            sum(map(self._waits, watched.lanes)),
             time.monotonic() - began,
         )
+
+    def _waits(self, execution: str) -> int:
+        """How often an execution waited."""
+        pages = self.client("stepfunctions").get_paginator("get_execution_history")
+        events = (event for page in pages.paginate(executionArn=execution) for event in page["events"])
+        return sum(event["type"] == "WaitStateEntered" for event in events)
 
     def succeed(self, given: dict[str, Any]) -> Ended:
         """Execute; it must succeed."""
@@ -223,6 +237,14 @@ def eventually(look: Callable[[], bool], seconds: float, what: str) -> None:
     while not look():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.2)
+
+
+def same(look: Callable[[], object], wanted: object, seconds: float = 60) -> None:
+    """Return as soon as `look()` is as wanted; fail after `seconds`, with the difference."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert found == wanted
 
 
 @dataclass

@@ -45,7 +45,7 @@ def boot_a_server(paths: host.Paths) -> str:
     chosen = image[0]["ImageId"] if image else "ami-debian-12-amd64"
     started = ec2.run_instances(ImageId=chosen, MinCount=1, MaxCount=1, InstanceType="t3.micro")
     server = str(started["Instances"][0]["InstanceId"])
-    rehearsed.eventually(lambda: server in host.servers(paths), 20, f"{server} runs")
+    rehearsed.eventually(lambda: server in host.servers(paths), 120, f"{server} runs")
     return server
 
 
@@ -54,12 +54,17 @@ def left(paths: host.Paths) -> Traces:
     return rehearsed.traces(paths.state)
 
 
+def gone(paths: host.Paths, before: Traces) -> None:
+    """Nothing of the region is left, at the latest when the kernel has given back what it frees by and by."""
+    rehearsed.same(lambda: left(paths), before)
+
+
 def test_a_region_goes_down_whole(paths: host.Paths) -> None:
     before = left(paths)
     with host.region(paths, rehearsed.log, rehearsed.ANY_PORTS):
         boot_a_server(paths)
         assert left(paths).processes > before.processes
-    assert left(paths) == before
+    gone(paths, before)
     assert not paths.run.exists()
 
 
@@ -73,7 +78,7 @@ def test_an_interrupted_rehearsal_goes_down_whole(paths: host.Paths) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert left(paths) == before
+    gone(paths, before)
     assert not paths.run.exists()
 
 
@@ -85,13 +90,13 @@ def test_everything_dies_with_a_killed_rehearsal_and_the_next_start_cleans_up(pa
     assert leader is not None
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    rehearsed.eventually(lambda: not host.began(leader), 10, "the region's processes end with their parent")
+    rehearsed.eventually(lambda: not host.began(leader), 60, "the region's processes end with their parent")
     assert paths.run.exists()
     said: list[str] = []
     with host.region(paths, said.append, rehearsed.ANY_PORTS):
         assert said == ["cleaned up after a region that was killed"]
         boot_a_server(paths)
-    assert left(paths) == before
+    gone(paths, before)
 
 
 def test_a_region_that_loses_its_first_process_is_cleaned_up(paths: host.Paths) -> None:
@@ -101,9 +106,9 @@ def test_a_region_that_loses_its_first_process_is_cleaned_up(paths: host.Paths) 
     leader = host.leader(paths)
     assert leader is not None
     os.kill(leader, signal.SIGKILL)
-    rehearsed.eventually(lambda: host.leader(paths) is None, 10, "the first process is gone")
+    rehearsed.eventually(lambda: host.leader(paths) is None, 60, "the first process is gone")
     assert host.down(paths, rehearsed.log)
-    assert left(paths) == before
+    gone(paths, before)
 
 
 def test_only_one_region_at_a_time(paths: host.Paths) -> None:

@@ -72,6 +72,7 @@ class Plane:
 
     def function(self, name: str, code: str, runtime: str = "python3.13", **settings: Any) -> str:
         role = settings.pop("Role", None) or self.role(f"{name}-role")
+        settings.setdefault("Timeout", 60)  # a first start takes a second, on a busy machine many
         created = self.client("lambda").create_function(
             FunctionName=name,
             Runtime=runtime,
@@ -92,7 +93,7 @@ class Plane:
         execution = states.start_execution(stateMachineArn=machine, input=json.dumps(given or {}))[
             "executionArn"
         ]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             described: dict[str, Any] = states.describe_execution(executionArn=execution)
             if described["status"] != "RUNNING":
@@ -138,7 +139,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     lines = (state / "run" / "environment").read_text().splitlines()
     yield Plane(dict(line.split("=", 1) for line in lines))
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0, (state / "log").read_text()
+    assert process.wait(60) == 0, (state / "log").read_text()
     process.stdout.close()
 
 
@@ -211,7 +212,7 @@ def test_put_events_is_allowed_by_its_source(plane: Plane) -> None:
         PolicyName="p",
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
     )
-    plane.function("events", code, Role=role, Timeout=10)
+    plane.function("events", code, Role=role)
     assert plane.invoke("events", {"source": "slipway"}) == (None, 0)
     error, answer = plane.invoke("events", {"source": "other"})
     assert error == "Unhandled"
@@ -244,7 +245,7 @@ def test_a_role_is_handed_on_only_by_leave(plane: Plane, passed_to: str | None, 
         "        return error.response['Error']['Code']\n"
         "    return ''\n"
     )
-    plane.function(name, code, Role=f"arn:aws:iam::{ACCOUNT}:role/{name}-role", Timeout=10)
+    plane.function(name, code, Role=f"arn:aws:iam::{ACCOUNT}:role/{name}-role")
     assert plane.invoke(name, {"stack": name, "role": role}) == (None, error)
 
 
@@ -377,7 +378,7 @@ def test_a_function_acts_as_its_role(plane: Plane) -> None:
     code = (
         "import boto3\ndef handler(event, context): return boto3.client('sts').get_caller_identity()['Arn']\n"
     )
-    plane.function("who", code, Timeout=10)
+    plane.function("who", code)
     assert plane.invoke("who") == (None, f"arn:aws:sts::{ACCOUNT}:assumed-role/who-role/who")
 
 
@@ -430,7 +431,7 @@ def test_a_failing_branch_ends_the_others_and_what_they_started(plane: Plane) ->
     child = plane.machine(
         "slow",
         plane.role("slow-role"),
-        {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 60, "End": True}}},
+        {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": True}}},
     )
     nested = {
         "Type": "Task",
@@ -442,7 +443,6 @@ def test_a_failing_branch_ends_the_others_and_what_they_started(plane: Plane) ->
         "Pause": {"Type": "Wait", "Seconds": 1, "Next": "No"},
         "No": {"Type": "Fail", "Error": "Broken", "Cause": "c"},
     }
-    began = time.monotonic()
     result = plane.run(
         "together",
         plane.role("together-role", *with_child(child)),
@@ -461,7 +461,6 @@ def test_a_failing_branch_ends_the_others_and_what_they_started(plane: Plane) ->
         },
     )
     assert (result["status"], result["error"]) == ("FAILED", "Broken")
-    assert time.monotonic() - began < 10
     executions = plane.client("stepfunctions").list_executions(stateMachineArn=child)["executions"]
     assert [one["status"] for one in executions] == ["ABORTED"]
 
@@ -508,7 +507,7 @@ def test_the_time_out_of_a_machine_holds(plane: Plane) -> None:
     definition = {
         "TimeoutSeconds": 1,
         "StartAt": "W",
-        "States": {"W": {"Type": "Wait", "Seconds": 60, "End": True}},
+        "States": {"W": {"Type": "Wait", "Seconds": 600, "End": True}},
     }
     assert plane.run("timed", plane.role("timed-role"), definition)["status"] == "TIMED_OUT"
 
@@ -608,7 +607,7 @@ def test_without_servers_a_group_does_not_pretend_to_have_some(plane: Plane) -> 
     }
     formation = plane.client("cloudformation")
     formation.create_stack(StackName="group", TemplateBody=json.dumps(template))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while "IN_PROGRESS" in (
         status := formation.describe_stacks(StackName="group")["Stacks"][0]["StackStatus"]
     ):

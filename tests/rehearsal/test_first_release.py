@@ -213,8 +213,8 @@ def test_its_receipt_names_the_one_before(first: Ended, second: Second) -> None:
 def test_it_changed_no_infrastructure_and_took_few_transitions(second: Second) -> None:
     ended, _ = second
     assert not [state for state in ended.receipt["states"] if state["state"].endswith("/ApplyTier")]
-    # 80, and what its migration costs: restore point 2, Migrate 4, one more look at each 3.
-    assert ended.transitions <= 80 + 6 + 2 * 3
+    # 80, and what its migration costs: restore point 2, Migrate 4.
+    assert ended.walked <= 80 + 6
 
 
 def test_its_migration_ran_after_a_restore_point_that_holds_the_data_as_it_was(
@@ -245,7 +245,7 @@ def test_the_same_input_again_changes_nothing_and_says_so(region: Rehearsed, sec
     before = running()
     again = region.succeed(second[0].given)
     assert again.receipt["unchanged"]
-    assert again.transitions <= 25
+    assert again.walked <= 25
     assert not [state for state in again.receipt["states"] if "PlanTier" in state["state"]]
     assert running() == before
 
@@ -255,7 +255,7 @@ def test_back_to_the_release_before_by_hand_and_forth_again(region: Rehearsed, s
         given = {"environment": "arable", "release": {"id": name}, "rollout": second[0].given["rollout"]}
         ended = region.succeed(given)
         assert region.site().get("/up").headers["X-Slipway-Release"] == ended.receipt["release"]["id"]
-        assert ended.transitions <= 80
+        assert ended.walked <= 80
         assert staged_anew(region, ended) == []
         return ended
 
@@ -291,7 +291,7 @@ def serves(region: Rehearsed, ended: Ended) -> None:
     answers = {region.site().get("/").headers["X-Slipway-Release"] for _ in range(8)}
     assert answers == {wanted}
     eventually(
-        lambda: {health["State"] for health in region.targets().values()} == {"healthy"}, 30, "all healthy"
+        lambda: {health["State"] for health in region.targets().values()} == {"healthy"}, 120, "all healthy"
     )
     table = region.client("dynamodb")
     key = {"pk": {"S": "ENVIRONMENT#arable"}, "sk": {"S": "LOCK"}}
@@ -328,7 +328,7 @@ def test_a_wrong_password_stops_the_release_with_its_reason(region: Rehearsed, s
     )["username"]
 
     def change_password(execution: str) -> None:
-        eventually(lambda: region.left(execution, "CreateDatabase"), 120, "CreateDatabase is over")
+        eventually(lambda: region.left(execution, "CreateDatabase"), 300, "CreateDatabase is over")
         region.sql(f"ALTER USER '{user}'@'%' IDENTIFIED BY 'another'")
 
     ended = region.fail(region.given("second"), meanwhile=change_password)
@@ -373,12 +373,12 @@ def test_a_server_that_does_not_answer_is_unhealthy_and_left_out(region: Rehears
     server, other = region.servers()
     assert region.on(server, "systemctl stop nginx").returncode == 0
     try:
-        eventually(lambda: region.targets()[server]["State"] == "unhealthy", 60, f"{server} is unhealthy")
+        eventually(lambda: region.targets()[server]["State"] == "unhealthy", 120, f"{server} is unhealthy")
         assert region.targets()[other]["State"] == "healthy"
         assert {region.site().get("/").status for _ in range(8)} == {200}
     finally:
         region.on(server, "systemctl start nginx")
-    eventually(lambda: region.targets()[server]["State"] == "healthy", 60, f"{server} is healthy again")
+    eventually(lambda: region.targets()[server]["State"] == "healthy", 120, f"{server} is healthy again")
 
 
 def test_a_certificate_without_its_record_stays_pending_and_says_which(
@@ -400,7 +400,7 @@ def test_a_certificate_without_its_record_stays_pending_and_says_which(
     execution = states.start_execution(stateMachineArn=machine, name="kept-1", input=json.dumps(given))
     arn = execution["executionArn"]
 
-    eventually(lambda: region.left(arn, "CheckCertificate"), 60, "the certificate is looked at")
+    eventually(lambda: region.left(arn, "CheckCertificate"), 180, "the certificate is looked at")
     missing = asked_for(region, arn)
     assert {record["type"] for record in missing} == {"CNAME"}
     certificates = region.client("acm").list_certificates(CertificateStatuses=["PENDING_VALIDATION"])
@@ -411,7 +411,7 @@ def test_a_certificate_without_its_record_stays_pending_and_says_which(
     records = [f"{record['name']} {record['type']} {record['value']}" for record in missing]
     zone.write_text("\n".join(["kept.example NS ns1.provider.example", *records, ""]))
     eventually(
-        lambda: states.describe_execution(executionArn=arn)["status"] == "SUCCEEDED", 90, "it is issued"
+        lambda: states.describe_execution(executionArn=arn)["status"] == "SUCCEEDED", 240, "it is issued"
     )
 
 
@@ -441,5 +441,5 @@ def asked_for(region: Rehearsed, execution: str) -> list[dict[str, str]]:
                     found[:] = payload["missing"]
         return bool(found)
 
-    eventually(look, 60, "the missing records are named")
+    eventually(look, 120, "the missing records are named")
     return found

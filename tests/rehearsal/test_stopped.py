@@ -55,20 +55,22 @@ def test_stopped_in_the_middle_of_the_rollout(
     given["rollout"] |= {"strategy": strategy}
 
     def stop(execution: str) -> None:
-        eventually(lambda: child_at(region, execution, state, times), 180, f"{state} for the {times}. time")
+        eventually(lambda: child_at(region, execution, state, times), 400, f"{state} for the {times}. time")
         region.client("stepfunctions").stop_execution(executionArn=execution, cause="a test says so")
 
     with load(region.site, "/up") as visitors:
         ended = region.release(given, stop)
         assert ended.status == "ABORTED"
-        eventually(lambda: "holder" not in lock(region), 120, "the lock is free")
+        eventually(lambda: "holder" not in lock(region), 300, "the lock is free")
 
     told = receipt(region, ended.arn)
     assert (told["ending"], told["failure"]["error"]) == ("FailedClean", "States.Aborted"), told["failure"]
     assert "a test says so" in told["failure"]["what"]
     assert visitors.failures == {}
     assert served(region) == {serving}
-    assert {health["State"] for health in region.targets().values()} == {"healthy"}
+    eventually(
+        lambda: {health["State"] for health in region.targets().values()} == {"healthy"}, 120, "all healthy"
+    )
     assert set(region.targets()) == set(region.servers())
 
 

@@ -68,7 +68,7 @@ def run(
     }
     command = Command(**(values | changes))
     Runner(region, lambda _instance: True).start(command)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not all(i.final for i in command.invocations.values()) and time.monotonic() < deadline:
         time.sleep(0.01)
     return command.invocations

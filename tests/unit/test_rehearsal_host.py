@@ -7,7 +7,6 @@ import platform
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -69,11 +68,9 @@ def test_a_region_that_ignores_the_request_is_killed() -> None:
     assert process.stdout is not None
     process.stdout.readline()
     said: list[str] = []
-    began = time.monotonic()
     host.end_leader(process.pid, said.append, patience=0.3)
     assert said == ["the region did not go down in order: killing it"]
-    assert time.monotonic() - began < 5
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
 
 
 def test_going_down_is_not_interrupted_and_afterwards_all_is_as_before() -> None:

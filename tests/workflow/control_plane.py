@@ -49,7 +49,7 @@ class ControlPlane:
         started = self.client("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=text)
         return str(started["executionArn"])
 
-    def ended(self, arn: str, within: float = 90) -> dict[str, Any]:
+    def ended(self, arn: str, within: float = 300) -> dict[str, Any]:
         """The execution once it has ended."""
         give_up = time.monotonic() + within
         while (execution := self._describe(arn))["status"] == "RUNNING":
@@ -58,7 +58,7 @@ class ControlPlane:
             time.sleep(0.2)
         return execution
 
-    def reaches(self, arn: str, state: str, within: float = 60) -> None:
+    def reaches(self, arn: str, state: str, within: float = 180) -> None:
         """Returns once the execution has entered the state."""
         give_up = time.monotonic() + within
         while state not in self.path(arn):
@@ -80,7 +80,7 @@ class ControlPlane:
         prefix, _, parent = release.replace(":slipway-release:", f":slipway-{machine}:").rpartition(":")
         return f"{prefix}:{parent}-{name}"
 
-    def clean_ups(self, number: int, of: str, within: float = 30) -> list[str]:
+    def clean_ups(self, number: int, of: str, within: float = 120) -> list[str]:
         """The ARNs of the clean-ups that the end of an execution started, once there are so many."""
         machine = self.outputs["ReleaseStateMachineArn"].replace("-release", "-clean-up")
         give_up = time.monotonic() + within
@@ -106,7 +106,7 @@ class ControlPlane:
         )
         return {name: next(iter(value.values())) for name, value in found.get("Item", {}).items()}
 
-    def freed(self, environment: str, within: float = 60) -> dict[str, Any]:
+    def freed(self, environment: str, within: float = 180) -> dict[str, Any]:
         """The lock's item once nobody holds it."""
         give_up = time.monotonic() + within
         while "holder" in (lock := self.item(environment, "LOCK")):
@@ -163,7 +163,7 @@ def _region(folder: Path) -> Iterator[Mapping[str, str]]:
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

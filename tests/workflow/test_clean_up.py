@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.workflow.engine import Engine, Execution, Functions, definition, states_of
+from tests.workflow.engine import SHORT, Engine, Execution, Functions, definition, states_of
 from tests.workflow.fleet import always, then
 from tests.workflow.world import World, event
 
@@ -20,17 +20,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExc
 
 
 @contextmanager
-def engine(world: World, functions: Functions | None = None) -> Iterator[Engine]:
-    with Engine(functions or world.functions(), as_on_aws=True).running() as running:
+def engine(
+    world: World, functions: Functions | None = None, seconds: Mapping[str, str] | None = None
+) -> Iterator[Engine]:
+    with Engine(functions or world.functions(), as_on_aws=True, seconds=seconds).running() as running:
         yield world.on(running)
 
 
 def settled(running: Engine) -> None:
     """What was under way when everything was stopped has come to its end."""
-    before: list[str] = []
-    while before != running._path:
-        before = list(running._path)
-        time.sleep(0.1)
+    give_up = time.monotonic() + 60
+    while running.busy():
+        assert time.monotonic() < give_up, running._path
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -176,7 +178,7 @@ def test_a_server_that_cannot_be_put_back_calls_a_person(world: World, place: st
     )
     unsure = always({"status": "waiting", "targets": []})
     faults = {"CheckTargets": sick} | ({"RestoreServers": unsure} if place == "Release.Configure" else {})
-    with engine(world, world.functions(**faults)) as running:
+    with engine(world, world.functions(**faults), SHORT) as running:
         running.stop_at(place, under_way=True)
         running.run(GIVEN)
         settled(running)

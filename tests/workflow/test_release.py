@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from slipway import failure
-from tests.workflow.engine import Answer, Engine, Execution, Functions
+from tests.workflow.engine import SHORT, Answer, Engine, Execution, Functions
 from tests.workflow.fleet import (
     OUTPUTS,
     always,
@@ -283,7 +283,7 @@ def test_the_restore_point_is_waited_for_and_begun_when_the_database_is_free() -
         CreateRestorePoint=then(always(snapshot("busy")), always(snapshot("creating"))),
         CheckRestorePoint=then(always(snapshot("creating")), always(snapshot("available"))),
     )
-    execution = release(functions, seconds={"RestorePointSeconds": "30"})
+    execution = release(functions)
 
     assert execution.status == "SUCCEEDED"
     walked = main_path(execution)
@@ -686,9 +686,7 @@ ENDLESS: dict[str, tuple[dict[str, Answer], str, str]] = {
 def test_a_wait_that_never_ends_fails_at_its_deadline(name: str, as_on_aws: bool) -> None:
     overrides, phase, what = ENDLESS[name]
     functions = fleet(**overrides)
-    execution = release(
-        functions, as_on_aws=as_on_aws, seconds=dict.fromkeys(("TierSeconds", "CertificateSeconds"), "0.3")
-    )
+    execution = release(functions, as_on_aws=as_on_aws, seconds=SHORT)
 
     assert (execution.status, execution.error) == ("FAILED", "FailedClean")
     (told,) = functions.payloads("ExplainFailure")
@@ -1086,7 +1084,7 @@ def test_a_thousand_servers_fit_into_an_execution() -> None:
         CheckBake=lambda payload: next(bakes),
     )
     bakes = iter([{"status": status} for _ in range(11) for status in ("baking", "baking", "baked")])
-    execution = release(functions, seconds=dict.fromkeys(LONG, "600"))
+    execution = release(functions)
 
     assert execution.status == "SUCCEEDED", execution.cause
     assert [len(payload["servers"]) for payload in functions.payloads("DrainServers")] == [1, *[100] * 9, 99]
@@ -1095,9 +1093,6 @@ def test_a_thousand_servers_fit_into_an_execution() -> None:
     assert sum(events.values()) < 5000
     largest = max(len(json.dumps(payload)) for _, payload in functions.calls)
     assert largest < 256 * 1024
-
-
-LONG = ("DrainGraceSeconds", "ActivateSeconds", "DeliverySeconds", "HealthySeconds", "BakeGraceSeconds")
 
 
 def events_of(kind: str) -> int:

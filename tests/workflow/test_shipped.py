@@ -179,7 +179,8 @@ def test_a_dead_holder_that_nobody_cleaned_up_after_is_cleaned_up_after_by_the_n
             *("ValidateInput", "AcquireLock", "CleanUp", "AcquireFreedLock", "NotifyStarted"),
         ]
         lock = region.item("lost", "LOCK")
-        assert (lock["holder"], int(lock["fence"])) == (heir, 3)
+        # It may have ended in the meantime, and freed the lock.
+        assert (lock.get("holder", heir), int(lock["fence"])) == (heir, 3)
         assert region.receipt("lost", "lost-1")["ending"] == "FailedClean"
         region.ended(heir)
     finally:

@@ -27,12 +27,20 @@ INTERRUPTED = frozenset({"FAILED", "TIMED_OUT", "ABORTED"})
 Json = Mapping[str, Any]
 
 
-def acquire(request: Json, execution: str) -> dict[str, Any]:
-    """{"fence": n}; raises EnvironmentLocked or HolderEnded. Asking again for the same execution changes
-    nothing."""
+def acquire(
+    request: Json, execution: str, again: Callable[[Json], Json] = lambda request: request
+) -> dict[str, Any]:
+    """{"fence": n, "request"}; raises EnvironmentLocked or HolderEnded, and what `again` raises. Asking again
+    for the same execution changes nothing.
+
+    `again` brings the request up to date with what is remembered of the environment. Nobody has changed that
+    when the lock is ours: who does has to take it first, and the fence is then another one than we saw.
+    """
     environment = request["environment"]["name"]
-    taken = _acquire(environment, execution, _of_release(request, execution), _refuse_interrupted)
-    return {"fence": taken["fence"]}
+    taken = _acquire(
+        environment, execution, lambda: _of_release(again(request), execution), _refuse_interrupted
+    )
+    return {"fence": taken["fence"], "request": json.loads(taken["request"])}
 
 
 def take_over(environment: str, execution: str) -> dict[str, Any] | None:
@@ -47,7 +55,7 @@ def take_over(environment: str, execution: str) -> dict[str, Any] | None:
         return None
     kept = {name: item[name] for name in ("release", "request", "of")}
     try:
-        return _acquire(environment, execution, kept)
+        return _acquire(environment, execution, lambda: kept)
     except EnvironmentLocked:
         return None  # somebody else was quicker, and does what there is to do
 
@@ -55,11 +63,11 @@ def take_over(environment: str, execution: str) -> dict[str, Any] | None:
 def _acquire(
     environment: str,
     execution: str,
-    about: Json,
+    about: Callable[[], Json],
     examine: Callable[[Json], None] = lambda item: None,
 ) -> dict[str, Any]:
     """The item under which `execution` holds the lock. `examine` may refuse to take it from an ended
-    holder."""
+    holder; `about` is read after the lock was seen to be free, and before it is taken."""
     item: dict[str, Any] | None = None
     for _ in range(ATTEMPTS):
         item = dynamodb.get(records.key(environment), "LOCK")
@@ -70,7 +78,7 @@ def _acquire(
             break
         if standing == "dead" and item is not None:
             examine(item)
-        if taken := _take(environment, execution, about, (item["fence"] if item else 0) + 1):
+        if taken := _take(environment, execution, about(), (item["fence"] if item else 0) + 1):
             return taken
     raise _locked(environment, item or {})
 

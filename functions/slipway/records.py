@@ -5,13 +5,14 @@ ENVIRONMENT#<name>  LOCK                             see slipway.lock
 ENVIRONMENT#<name>  CURRENT                          fence, document: what the last success asked for
 ENVIRONMENT#<name>  RELEASE#<started>#<id>#<execution> document: the receipt without its states
 ENVIRONMENT#<name>  SCALING                          group, and its processes that are suspended by us
-ENVIRONMENT#<name>  COMMAND#<token>                  a command was going to be sent, see slipway.once
+ENVIRONMENT#<name>  COMMAND#<token>                  a command was going to be sent, see slipway.once; expires
 ENVIRONMENTS        <name>                           cidr, so that no two environments overlap
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ from slipway.aws import dynamodb
 
 # Of a history: what one answer of DynamoDB holds (1 MB), some 3 KB each.
 MOST_RECEIPTS = 200
+
+# An execution lasts 4 days at most, and can be redriven for 14 more; then nobody asks for its tokens.
+TOKEN_SECONDS = 30 * 24 * 3600
 
 
 def key(environment: str) -> str:
@@ -76,8 +80,10 @@ def history(environment: str) -> list[dict[str, Any]]:
 
 
 def claim(environment: str, token: str) -> bool:
-    """Whether nobody has claimed the token before."""
-    item = {"pk": key(environment), "sk": f"COMMAND#{token}"}
+    """Whether nobody has claimed the token before. DynamoDB removes it some time after it `expires` (seconds
+    since 1970)."""
+    expires = int(time.time()) + TOKEN_SECONDS
+    item = {"pk": key(environment), "sk": f"COMMAND#{token}", "expires": expires}
     return dynamodb.put(item, "attribute_not_exists(pk)")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,33 +33,69 @@ def validate(given: Any, bucket: str) -> dict[str, Any]:
     archive.Archive.as_dict; None for a release that is brought back.
     """
     _refuse(schema.problems(input_schema(), given))
+    completed, remembered = _read(given)
+    release = completed["release"]
+    wrong, said = (
+        artifact.examined(release, bucket) if release["artifact"] and release["sha256"] else ([], None)
+    )
+    _refuse([*_problems(completed, remembered), *wrong])
+    return {**_resolved(completed, remembered), "archive": said}
+
+
+def again(validated: Mapping[str, Any], given: Any) -> dict[str, Any]:
+    """A request that was validated before, with what is remembered of the environment now: another release
+    may have ended since. Raises InvalidInput if it cannot be released any more.
+
+    The artifact is not looked at again: it is the one of that SHA-256, or the servers will refuse it.
+    """
+    completed, remembered = _read(given)
+    _refuse(_problems(completed, remembered))
+    return {**validated, **_resolved(completed, remembered)}
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """What the table has of an environment: the last success (see records.current) and the receipts."""
+
+    known: dict[str, Any] | None
+    history: list[dict[str, Any]]
+
+    @property
+    def current(self) -> str | None:
+        """The id of the release that serves."""
+        return str(self.known["release"]["id"]) if self.known else None
+
+
+def _read(given: Any) -> tuple[dict[str, Any], _Remembered]:
+    """The input with its defaults, its environment described in full; and what is remembered of that."""
     completed = schema.complete(input_schema(), given)
     name = completed["environment"]
     if not isinstance(name, str):
         name = name["name"]
-    known = records.current(name)
-    completed["environment"] = _described(completed["environment"], known)
-    release = completed["release"]
-    current, history = (known or {}).get("release", {}).get("id"), records.history(name)
-    by_id = not release["artifact"] and not release["sha256"]
-    wrong, said = (
-        artifact.examined(release, bucket) if release["artifact"] and release["sha256"] else ([], None)
-    )
-    _refuse(
-        [
-            *request.problems(completed["environment"], records.cidrs()),
-            *waves.problems(completed["environment"], completed["rollout"]),
-            *back_to.problems(release, current, history),
-            *wrong,
-        ]
-    )
-    completed["release"], told = back_to.resolved(release, current, history) if by_id else (release, None)
+    remembered = _Remembered(records.current(name), records.history(name))
+    completed["environment"] = _described(completed["environment"], remembered.known)
+    return completed, remembered
+
+
+def _problems(completed: Mapping[str, Any], remembered: _Remembered) -> list[Problem]:
+    return [
+        *request.problems(completed["environment"], records.cidrs()),
+        *waves.problems(completed["environment"], completed["rollout"]),
+        *back_to.problems(completed["release"], remembered.current, remembered.history),
+    ]
+
+
+def _resolved(completed: Mapping[str, Any], remembered: _Remembered) -> dict[str, Any]:
+    """The request with its release in full, and what it follows."""
+    release, told = dict(completed["release"]), None
+    if not release["artifact"] and not release["sha256"]:
+        release, told = back_to.resolved(release, remembered.current, remembered.history)
+    whole = {**completed, "release": release}
     return {
-        **completed,
-        "previous": _previous(known),
+        **whole,
+        "previous": _previous(remembered.known),
         "backTo": told,
-        "recorded": _recorded(completed, known, history),
-        "archive": said,
+        "recorded": _recorded(whole, remembered.known, remembered.history),
     }
 
 

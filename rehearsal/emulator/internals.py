@@ -26,6 +26,7 @@ SERVICE_MODULES = (
     "autoscaling",
     "ssm",
     "cloudformation_types",
+    "tables",
     "changesets",
     "stack_roles",
     "service_roles",

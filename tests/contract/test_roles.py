@@ -89,6 +89,7 @@ def test_reading_finds_a_call_through_other_modules() -> None:
     assert {
         ("dynamodb", "get_item"),
         ("dynamodb", "put_item"),
+        ("dynamodb", "query"),
         ("stepfunctions", "describe_execution"),
         ("stepfunctions", "get_execution_history"),
     } == found

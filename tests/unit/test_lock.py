@@ -21,6 +21,7 @@ ONE, TWO, THREE = "one", "two", "three"
 def executions(aws: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """ARNs of three executions that run (moto has no histories of them)."""
     monkeypatch.setattr("slipway.aws.states.current_state", lambda _: "DeployNetwork")
+    monkeypatch.setattr("slipway.validation.again", lambda request, _given: request)
     states: Any = boto3.client("stepfunctions")
     machine = states.create_state_machine(
         name="slipway-release",
@@ -38,7 +39,7 @@ def wanted(environment: str = "arable") -> dict[str, Any]:
 
 
 def take(execution: str) -> int:
-    return int(acquire({"request": wanted(), "execution": execution}, None)["fence"])
+    return int(acquire({"request": wanted(), "input": {}, "execution": execution}, None)["fence"])
 
 
 def stop(execution: str) -> None:
@@ -79,8 +80,30 @@ def test_held(executions: dict[str, str]) -> None:
 
 def test_another_environment_is_another_lock(executions: dict[str, str]) -> None:
     take(executions[ONE])
-    answer = acquire({"request": wanted("shop"), "execution": executions[TWO]}, None)
-    assert answer == {"fence": 1}
+    answer = acquire({"request": wanted("shop"), "input": {}, "execution": executions[TWO]}, None)
+    assert answer == {"fence": 1, "request": wanted("shop")}
+
+
+def test_the_request_is_as_it_is_under_the_lock(
+    executions: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is read what the release follows, another one comes, releases, and goes."""
+    current = ["r1"]
+
+    def again(request: dict[str, Any]) -> dict[str, Any]:
+        seen = current[-1]
+        if seen == "r1":
+            lock.acquire(wanted(), executions[TWO])
+            current.append("r2")
+            free(executions[TWO])
+        return {**request, "previous": {"id": seen}}
+
+    answer = lock.acquire(wanted(), executions[ONE], again)
+    assert answer == {"fence": 2, "request": {**wanted(), "previous": {"id": "r2"}}}
+    kept = dynamodb.get(records.key("arable"), "LOCK")
+    assert kept is not None
+    assert json.loads(kept["request"]) == answer["request"]
+    assert lock.acquire(wanted(), executions[ONE], lambda _: {}) == answer
 
 
 def test_freed(executions: dict[str, str]) -> None:
@@ -165,6 +188,7 @@ def test_nothing_to_free(aws: None) -> None:
 
 def test_two_that_see_it_free_do_not_both_get_it(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second looked before the first wrote."""
+    monkeypatch.setattr("slipway.validation.again", lambda request, _given: request)
     take("arn:aws:states:eu-central-1:123456789012:execution:m:first")
     looks = iter([None])
     look = dynamodb.get
@@ -178,6 +202,7 @@ def test_two_that_see_it_free_do_not_both_get_it(aws: None, monkeypatch: pytest.
 
 def test_two_that_see_a_dead_holder_do_not_both_take_over(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second looked while the dead one's name was still there."""
+    monkeypatch.setattr("slipway.validation.again", lambda request, _given: request)
     prefix = "arn:aws:states:eu-central-1:123456789012:execution:m:"
     statuses = {prefix + "dead": "FAILED", prefix + "first": "RUNNING"}
     monkeypatch.setattr("slipway.aws.states.status", statuses.get)

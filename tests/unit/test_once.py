@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import boto3
@@ -80,6 +81,14 @@ def test_also_if_its_first_try_never_heard_of_it(ssm: Ssm) -> None:
     ssm.lose_sender = False
     assert start_command(EVENT, None)["commandId"] == "c-1"
     assert len(ssm.sent) == 1
+
+
+def test_a_token_expires_when_its_execution_can_ask_no_more(ssm: Ssm) -> None:
+    assert records.claim("arable", "token")
+    assert not records.claim("arable", "token")
+    item = dynamodb.get(records.key("arable"), "COMMAND#token")
+    assert item is not None
+    assert 0 < item["expires"] - time.time() <= 30 * 24 * 3600
 
 
 def test_what_was_claimed_and_never_sent_is_sent(ssm: Ssm) -> None:

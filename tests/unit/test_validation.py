@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from slipway import artifact, records, tiers
+from slipway import artifact, records, tiers, validation
 from slipway.errors import InvalidInput
 from tests.unit.conftest import BUCKET, TABLE, event
 from validate_input.app import handler
@@ -119,6 +119,37 @@ def test_back_to_the_release_before(environment: dict[str, Any]) -> None:
     assert answer["release"] == {**RELEASE, "migrate": False, "backup": True}
     assert answer["backTo"]["migrationsSince"] == [{"release": "2", "migrations": ["2026"]}]
     assert answer["previous"]["id"] == "2"
+
+
+def test_a_request_is_brought_up_to_date(environment: dict[str, Any]) -> None:
+    """Another release ended between its validation and its lock."""
+    released(environment, "1", "2026-11-22T10:00:00Z")
+    given = {"environment": "arable", "release": {**RELEASE, "id": "3"}}
+    validated = ask(given)
+    changed = {**environment, "web": {**environment["web"], "max": 7}}
+    released(changed, "2", "2026-11-22T11:00:00Z")
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=KEY)  # it was looked at once
+    now = validation.again({**validated, "more": "of other states"}, given)
+    assert (validated["previous"]["id"], now["previous"]["id"]) == ("1", "2")
+    assert now["environment"]["web"]["max"] == 7
+    assert (now["archive"], now["more"]) == (validated["archive"], "of other states")
+
+
+def test_the_release_before_is_the_one_before_what_serves_now(environment: dict[str, Any]) -> None:
+    released(environment, "1", "2026-11-22T10:00:00Z")
+    released(environment, "2", "2026-11-22T11:00:00Z")
+    given = {"environment": "arable", "release": {"id": "previous"}}
+    validated = ask(given)
+    released(environment, "3", "2026-11-22T12:00:00Z")
+    assert validated["release"]["id"] == "1"
+    assert validation.again(validated, given)["release"]["id"] == "2"
+
+
+def test_what_cannot_be_released_any_more_is_refused(environment: dict[str, Any]) -> None:
+    validated = ask(full())
+    records.register({"name": "other", "network": {"cidr": "10.20.0.0/20"}})
+    with pytest.raises(InvalidInput, match="overlaps"):
+        validation.again(validated, full())
 
 
 def test_back_to_what_never_was(environment: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
     """The functions of an environment where nothing goes wrong, but for `overrides` (by function name)."""
     answers: dict[str, Answer] = {
         "ValidateInput": always(request()),
-        "AcquireLock": always({"fence": 1}),
+        "AcquireLock": locked(1),
         "PlanTier": unchanged,
         "PreviewTiers": previewed,
         "WritePlan": lambda payload: {"plan": True, "text": "", "servers": payload["servers"]},
@@ -122,6 +122,11 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
     if unknown:
         raise ValueError(f"no such function: {unknown}")
     return Functions({**answers, **overrides})
+
+
+def locked(fence: int) -> Answer:
+    """Of AcquireLock: nothing has changed since the input was validated."""
+    return lambda payload: {"fence": fence, "request": payload["request"]}
 
 
 def always(answer: Any) -> Answer:

@@ -19,6 +19,7 @@ from tests.workflow.fleet import (
     fails,
     fleet,
     in_progress,
+    locked,
     pending,
     plan,
     planned,
@@ -241,7 +242,7 @@ def test_servers_are_told_names_and_addresses_and_no_secret() -> None:
 
 
 def test_the_fence_of_the_lock_travels_with_the_release() -> None:
-    functions = fleet(AcquireLock=always({"fence": 7}))
+    functions = fleet(AcquireLock=locked(7))
     release(functions)
 
     given = [payload["lock"] for payload in functions.payloads("RecordRelease")]
@@ -460,7 +461,7 @@ def test_what_cannot_be_confirmed_is_released_as_ever(name: str, as_on_aws: bool
 
 def test_after_an_interrupted_release_nothing_is_taken_as_recorded() -> None:
     functions = fleet(
-        ValidateInput=always(request(same=True)), AcquireLock=then(fails("HolderEnded"), always({"fence": 2}))
+        ValidateInput=always(request(same=True)), AcquireLock=then(fails("HolderEnded"), locked(2))
     )
     execution = release(functions)
 

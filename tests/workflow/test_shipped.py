@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         control_plane.client("s3").put_object(
             Bucket=control_plane.outputs["ArtifactBucket"], Key="releases/r1.tar.gz", Body=ARTIFACT
         )
+        expired = {"pk": {"S": "ENVIRONMENT#none"}, "sk": {"S": "COMMAND#old"}, "expires": {"N": "1"}}
+        control_plane.client("dynamodb").put_item(TableName=control_plane.outputs["TableName"], Item=expired)
         yield control_plane
 
 
@@ -185,6 +188,14 @@ def test_a_dead_holder_that_nobody_cleaned_up_after_is_cleaned_up_after_by_the_n
         region.ended(heir)
     finally:
         region.client("events").enable_rule(Name=rule)
+
+
+def test_what_has_expired_is_removed(region: ControlPlane) -> None:
+    """It was written before the first test; a table's items are looked through once a minute."""
+    give_up = time.monotonic() + 180
+    while region.item("none", "COMMAND#old"):
+        assert time.monotonic() < give_up
+        time.sleep(0.5)
 
 
 def test_every_call_was_permitted(region: ControlPlane) -> None:

@@ -36,12 +36,14 @@ class World:
         self._engine: Engine | None = None
         monkeypatch.setattr(dynamodb, "get", lambda pk, sk: dict(self.items.get((pk, sk), {})) or None)
         monkeypatch.setattr(dynamodb, "put", self._put)
+        monkeypatch.setattr(dynamodb, "query", lambda pk: self._under(pk, ""))
+        monkeypatch.setattr(dynamodb, "last", lambda pk, beginning, most: self._under(pk, beginning)[-most:])
         monkeypatch.setattr(states, "status", lambda arn: self._executions(arn)["status"])
         monkeypatch.setattr(states, "described", self._described)
         monkeypatch.setattr(states, "history", lambda arn: (self._history(arn), True))
         monkeypatch.setattr(states, "current_state", self._current_state)
         monkeypatch.setattr(cloudformation, "describe", self._stack)
-        records.set_current({"name": "arable"}, {"id": "r1"}, 0)
+        records.set_current({"name": "arable"}, {"id": "r1", "artifact": "", "sha256": ""}, 0)
 
     def functions(self, **overrides: Answer) -> Functions:
         """The functions of the environment, each refused when it acts under a lock that was lost."""
@@ -116,7 +118,7 @@ class World:
         release = payload["request"]["release"]
         if payload["ending"] == "Succeeded":
             lock.assure(payload["lock"])
-            records.set_current({"name": "arable"}, release, payload["lock"]["fence"])
+            records.set_current(payload["request"]["environment"], release, payload["lock"]["fence"])
         self.receipts[payload["execution"]["name"]] = {
             "ending": payload["ending"],
             "release": release["id"],
@@ -148,6 +150,10 @@ class World:
         if holds:
             self.items[key] = dict(item)
         return holds
+
+    def _under(self, pk: str, beginning: str) -> list[Payload]:
+        keys = sorted(key for key in self.items if key[0] == pk and key[1].startswith(beginning))
+        return [dict(self.items[key]) for key in keys]
 
     def _executions(self, arn: str) -> dict[str, Any]:
         assert self._engine is not None

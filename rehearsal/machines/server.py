@@ -81,7 +81,7 @@ class Server:
             self._up = said.stdout.decode().strip() in UP
         return self._up and self.alive()
 
-    def wait_running(self, timeout: float = 120) -> None:
+    def wait_running(self, timeout: float = 240) -> None:
         """Return as soon as `running()`. Raises TimeoutError."""
         deadline = time.monotonic() + timeout
         while not self.running():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
@@ -90,7 +91,7 @@ def test_the_request_is_as_it_is_under_the_lock(
     """While it is read what the release follows, another one comes, releases, and goes."""
     current = ["r1"]
 
-    def again(request: dict[str, Any]) -> dict[str, Any]:
+    def again(request: Mapping[str, Any]) -> Mapping[str, Any]:
         seen = current[-1]
         if seen == "r1":
             lock.acquire(wanted(), executions[TWO])

@@ -68,7 +68,7 @@ def _why(details: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         target = detail.get("Target", {})
         name = target.get("Name") or target.get("Attribute", "")
         entry = found.setdefault(name, {"property": name, "recreation": "Never", "causes": []})
-        recreation = target.get("RequiresRecreation", "Never")
+        recreation = target.get("RequiresRecreation") or "Never"
         entry["recreation"] = max(entry["recreation"], recreation, key=RECREATION.index)
         entry["causes"] = sorted({*entry["causes"], *_cause(detail)})
     return [found[name] for name in sorted(found)]

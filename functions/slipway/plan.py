@@ -36,7 +36,7 @@ RECEIPT_BYTES = 32 * 1024
 RECEIPT_TEXT_BYTES = 12 * 1024
 SERVERS_SHOWN = 200
 
-SIGNS = {"Add": "+", "Remove": "-", "Import": "<", "Dynamic": "?"}
+SIGNS = {"Add": "+", "Remove": "-", "Import": "<"}
 KINDS = {
     "+": "to add",
     "~": "to change",
@@ -98,7 +98,7 @@ def size(value: Any) -> int:
 def sign(change: Change) -> str:
     """How a change is marked in the text."""
     if change["action"] != "Modify":
-        return SIGNS[change["action"]]
+        return SIGNS.get(change["action"], "?")
     return {"True": "-/+", "Conditional": "~?"}.get(change["replacement"], "~")
 
 

@@ -78,6 +78,23 @@ def test_parameters_that_differ_are_told_with_both_values() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("action", "replacement", "sign"),
+    [
+        ("Add", "", "+"),
+        ("Remove", "", "-"),
+        ("Import", "", "<"),
+        ("Dynamic", "", "?"),
+        ("SyncWithActual", "", "?"),
+        ("Modify", "False", "~"),
+        ("Modify", "True", "-/+"),
+        ("Modify", "Conditional", "~?"),
+    ],
+)
+def test_every_action_of_cloudformations_has_its_sign(action: str, replacement: str, sign: str) -> None:
+    assert plan.sign(change(Action=action, Replacement=replacement)) == sign
+
+
 # --- the text ---------------------------------------------------------------------------------------------
 
 

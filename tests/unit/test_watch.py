@@ -18,6 +18,7 @@ from tools.watch import (
     finished,
     fitting,
     picture,
+    plan_of,
     reason,
     title_of,
     told,
@@ -261,3 +262,9 @@ def test_no_line_wraps_and_the_first_stays_when_there_are_too_many() -> None:
     assert fitting(lines, 4, 3) == ["head", "line", "line"]
     assert fitting(lines, 6, 3) == ["head", "line 7", "line 8"]
     assert fitting(lines, 80, 10) == lines
+
+
+def test_a_plan_is_shown_as_its_text_and_a_receipt_is_not() -> None:
+    assert plan_of(json.dumps({"plan": True, "text": "arable: release 7\n"})) == "\narable: release 7\n"
+    assert plan_of(json.dumps({"plan": {"text": "what was done"}, "ending": "Succeeded"})) == ""
+    assert plan_of(None) == ""

@@ -123,6 +123,33 @@ def test_a_tier_that_fails_is_explained_recorded_and_gone_on_from(region: Contro
     ]
 
 
+def planned(region: ControlPlane, environment: str, name: str, cidr: str = "10.20.0.0/16") -> dict[str, Any]:
+    """The answer of a plan; the table's items of the environment are as they were."""
+    before = [region.item(environment, kind) for kind in ("LOCK", "CURRENT")]
+    arn = region.start({**wanted(region, environment, cidr), "plan": True}, name)
+    execution = region.ended(arn)
+    assert execution["status"] == "SUCCEEDED", execution
+    assert not {"AcquireLock", "NotifyStarted", "DeployNetwork"} & set(region.path(arn))
+    assert [region.item(environment, kind) for kind in ("LOCK", "CURRENT")] == before
+    answer: dict[str, Any] = json.loads(execution["output"])
+    return answer
+
+
+def test_a_plan_tells_what_is_there_and_what_is_not(region: ControlPlane) -> None:
+    """Of the environment above, whose servers never came."""
+    cloudformation = region.client("cloudformation")
+    before = cloudformation.describe_stacks()["Stacks"]
+    answer = planned(region, "empty", "empty-plan")
+    rows = {row["tier"]: row for row in answer["tiers"]}
+    assert {rows[tier]["status"] for tier in ("network", "storage", "database")} == {"unchanged"}
+    assert (rows["load_balancer"]["status"], rows["load_balancer"]["basis"]) == ("new", "template")
+    assert "network        unchanged" in answer["text"]
+    assert cloudformation.describe_stacks()["Stacks"] == before
+    for row in answer["tiers"]:
+        if row["status"] != "new":
+            assert cloudformation.list_change_sets(StackName=row["stack"])["Summaries"] == []
+
+
 def test_one_release_at_a_time(region: ControlPlane) -> None:
     holder = region.start(wanted(region, "busy", "10.30.0.0/16"), "busy-1")
     region.reaches(holder, "DeployNetwork")
@@ -135,6 +162,14 @@ def test_one_release_at_a_time(region: ControlPlane) -> None:
     assert explanation["details"]["state"] in region.path(holder)
     assert region.path(refused)[-4:] == ["ExplainFailure", "Begun?", "Clean?", "FailedClean"]
     assert region.item("busy", "LOCK")["holder"] == holder
+
+
+def test_a_plan_beside_a_running_release_names_it(region: ControlPlane) -> None:
+    """The one that the test before has left running."""
+    holder = region.item("busy", "LOCK")["holder"]
+    answer = planned(region, "busy", "busy-plan", "10.30.0.0/16")
+    [locked] = [sentence for sentence in answer["blocked"] if sentence.startswith("EnvironmentLocked")]
+    assert holder in locked
 
 
 def test_a_release_that_is_stopped_is_cleaned_up_after(region: ControlPlane) -> None:
@@ -178,8 +213,8 @@ def test_a_dead_holder_that_nobody_cleaned_up_after_is_cleaned_up_after_by_the_n
         region.client("stepfunctions").stop_execution(executionArn=holder)
         heir = region.start(wanted(region, "lost", "10.40.0.0/16"), "lost-2")
         region.reaches(heir, "DeployNetwork")
-        assert region.path(heir)[:5] == [
-            *("ValidateInput", "AcquireLock", "CleanUp", "AcquireFreedLock", "NotifyStarted"),
+        assert region.path(heir)[:6] == [
+            *("ValidateInput", "PlanWanted?", "AcquireLock", "CleanUp", "AcquireFreedLock", "NotifyStarted"),
         ]
         lock = region.item("lost", "LOCK")
         # It may have ended in the meantime, and freed the lock.

@@ -9,8 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from acquire_lock.app import handler as acquire
-from slipway import plan, planning, records, restore_point
+from slipway import lock, plan, planning, records, restore_point
 from slipway.aws import states
 from tests.contract.shipped import TIERS
 from tests.contract.test_payloads import completed
@@ -107,7 +106,7 @@ def test_a_release_that_runs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(states, "status", lambda arn: "RUNNING")
     monkeypatch.setattr(states, "current_state", lambda arn: "RollOut")
     running = {"environment": {"name": "arable"}, "release": {"id": "r1b"}}
-    acquire({"request": running, "execution": "arn:running"}, None)
+    lock.acquire(running, "arn:running")
     told = answered(request(migrate=False))
     [sentence] = told["blocked"]
     assert "release r1b has been running" in sentence

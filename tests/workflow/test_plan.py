@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from slipway import plan as plans
-from tests.workflow.engine import Answer, Execution, Functions
+from tests.workflow.engine import SHORT, Answer, Execution, Functions
 from tests.workflow.fleet import OUTPUTS, always, fails, fleet, plan, previewed, request, then
 from tests.workflow.test_release import release
 
@@ -16,9 +17,9 @@ REFUSED = ["ExplainFailure", "Begun?", "Clean?", "FailedClean"]
 READS = {"ValidateInput", "PreviewTiers", "CheckServers", "WritePlan", "ExplainFailure"}
 
 
-def planned(**overrides: Answer) -> tuple[Functions, Execution]:
+def planned(seconds: Mapping[str, str] | None = None, **overrides: Answer) -> tuple[Functions, Execution]:
     functions = fleet(**{"ValidateInput": always(request(plan=True)), **overrides})
-    execution = release(functions)
+    execution = release(functions, seconds=seconds)
     assert {name for name, _ in functions.calls} <= READS, "a plan changes nothing"
     return functions, execution
 
@@ -55,7 +56,7 @@ def test_change_sets_are_waited_for() -> None:
 
 def test_change_sets_that_never_end_are_given_up_and_deleted() -> None:
     still = {"status": "previewing", "rows": [], "outputs": {}, "detail": "CloudFormation still computes web"}
-    functions, execution = planned(PreviewTiers=always(still))
+    functions, execution = planned(SHORT, PreviewTiers=always(still))
     assert (execution.status, execution.error) == ("FAILED", "FailedClean")
     assert execution.of("Release")[-5:] == ["DiscardPreviews", *REFUSED]
     assert functions.payloads("PreviewTiers")[-1]["discard"] is True

@@ -122,7 +122,7 @@ def blocked(rows: Sequence[Row], running: str, problems: Sequence[Json]) -> list
     found += [f"{one['check']}: {one['where']}: {one['what']}; {one['next']}" for one in problems]
     for one in rows:
         found += [f"DestructiveChange: {refused['what']}" for refused in one["refused"]]
-        if one["status"] in ("busy", "stuck", "unknown"):
+        if one["status"] in ("stuck", "unknown"):
             found.append(f"tier {one['tier']}: {one['detail']}")
     return found
 

@@ -91,7 +91,7 @@ def _at_once(wanted: stacks.Wanted, stack: Stack | None) -> Row | None:
     if step in ("create", "renew"):
         return _from_template(wanted, step)
     if step == "wait":
-        return _row(wanted, "busy", f"{wanted.stack} is {status}")
+        return _row(wanted, "busy", f"{wanted.stack} is {status}; the release waits for its end")
     if step == "stuck":
         error = stacks.stuck(wanted.stack, str(status))
         return _row(wanted, "stuck", f"{error.what}; {error.next}")

@@ -128,8 +128,9 @@ def test_the_text_has_everything_that_a_reader_asks() -> None:
         [REPLACED],
         [{"name": "InstanceClass", "before": "db.t4g.micro", "after": "db.t4g.small"}],
     )
-    web = plan.row("web", "slipway-arable-web", "busy", detail="slipway-arable-web is UPDATE_IN_PROGRESS")
-    text = plan.text(whole(storage, database, web))
+    web = plan.row("web", "slipway-arable-web", "stuck", detail="slipway-arable-web is ROLLBACK_FAILED")
+    certificate = plan.row("certificate", "stack", "busy", detail="stack is UPDATE_IN_PROGRESS")
+    text = plan.text(whole(storage, database, web, certificate))
     for expected in (
         "arable: release r2, after r1",
         "storage        unchanged",
@@ -139,7 +140,8 @@ def test_the_text_has_everything_that_a_reader_asks() -> None:
         "DBSubnetGroupName (SubnetGroup), replaces it",
         "DBInstanceClass (parameter InstanceClass)\n",
         "! DestructiveChange: Instance (AWS::RDS::DBInstance) would be replaced",
-        "! tier web: slipway-arable-web is UPDATE_IN_PROGRESS",
+        "! tier web: slipway-arable-web is ROLLBACK_FAILED",
+        "certificate    busy: stack is UPDATE_IN_PROGRESS",
         'add to the input\'s allow: "database/Instance"',
         "Servers: 2 in 2 waves, drain",
         "    1  i-1\n    2  i-2\n",
@@ -155,7 +157,8 @@ def test_the_text_has_everything_that_a_reader_asks() -> None:
 
 def test_a_running_release_and_preflight_stand_among_what_blocks() -> None:
     problem = {"check": "disk", "where": "i-1", "what": "8 MiB are free", "next": "make room"}
-    assert plan.blocked([], "EnvironmentLocked: release r1 has been running", [problem]) == [
+    busy = plan.row("web", "stack", "busy", detail="is waited for")
+    assert plan.blocked([busy], "EnvironmentLocked: release r1 has been running", [problem]) == [
         "EnvironmentLocked: release r1 has been running",
         "disk: i-1: 8 MiB are free; make room",
     ]

@@ -152,7 +152,7 @@ def test_an_environment_that_is_half_there(monkeypatch: pytest.MonkeyPatch) -> N
     assert [rows[tier]["status"] for tier in tiers.TIERS] == [
         *("unchanged", "busy", "unchanged", "unchanged", "new", "new"),
     ]
-    assert rows["certificate"]["detail"] == "slipway-arable-certificate is CREATE_IN_PROGRESS"
+    assert rows["certificate"]["detail"].startswith("slipway-arable-certificate is CREATE_IN_PROGRESS;")
 
 
 def test_a_stack_that_is_stuck_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,9 @@ def configuration(
 
 
 # Timeouts: an ALB closes connections that were idle for 60 s, and waits 10 s for a target's connection
-# (ELBv2 documentation, "Connection idle timeout", and "HTTP 504: Gateway timeout").
+# (ELBv2 documentation, "Connection idle timeout", and "HTTP 504: Gateway timeout"). It keeps its
+# connections to targets and shares them among clients; a connection that is refused, or closed under a
+# request, is the client's loss: nothing is tried twice ("HTTP 502: Bad gateway").
 GLOBAL = f"""global
     stats socket {RUNTIME_SOCKET} mode 600 level admin expose-fd listeners
     stats timeout 1h
@@ -104,9 +106,9 @@ defaults
     timeout server 60s
     timeout http-request 60s
     timeout http-keep-alive 60s
-    option http-server-close
-    option redispatch
-    retries 1
+    option http-keep-alive
+    http-reuse always
+    retries 0
     load-server-state-from-file global
 """
 

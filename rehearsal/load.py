@@ -1,6 +1,6 @@
 """Constant load on a site of the region: visitors that never stop, and what each of them met.
 
-    with load.on(paths, domain, Rates(kept=200, fresh=20, posts=2)) as running:
+    with load.on(paths, domain, Rates(kept=200, fresh=20, posts=1)) as running:
         …                      # releases come and go; running.tally() says how it stands
     running.tally().failures   # {} if every request was answered as it should be
     load.lost(running.tally().posts, …)   # posts that were accepted and are not there
@@ -26,6 +26,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from email.message import Message
@@ -66,7 +67,7 @@ class Rates:
 
     kept: float = 200.0
     fresh: float = 20.0
-    posts: float = 2.0
+    posts: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -197,17 +198,18 @@ def lost(
     """Accepted posts that are not there, once and whole: as a row of the database, as an object with the very
     bytes in the bucket, and on the site with title and image. One line each, with what is missing."""
     rows = sql(f"SELECT title FROM `{database}`.posts").splitlines()
-    kept = set()
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for entry in page.get("Contents", []):
-            body = s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
-            kept.add(sha256(body).hexdigest())
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    with ThreadPoolExecutor(4) as pool:
+        bodies = pool.map(lambda key: s3.get_object(Bucket=bucket, Key=key)["Body"].read(), keys)
+        kept = {sha256(body).hexdigest() for body in bodies}
+        shown = list(pool.map(lambda post: _on_site(site.another(), post), posts))
     found = []
-    for post in posts:
+    for post, on_site in zip(posts, shown, strict=True):
         checks = {
             f"{rows.count(post.title)} rows": rows.count(post.title) == 1,
             "no object in the bucket": post.image in kept,
-            "not on the site": _on_site(site, post),
+            "not on the site": on_site,
         }
         found += [f"{post.path} {post.title}: {what}" for what, fine in checks.items() if not fine]
     return found

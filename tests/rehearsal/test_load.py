@@ -1,0 +1,104 @@
+"""Constant load on real servers: releases come, one goes back, and no visitor loses a request or a post."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from rehearsal import load
+from tests.rehearsal.rehearsed import Ended, Rehearsed, log
+
+DOMAIN = "arable.example"
+ALARM = "too-slow"
+
+
+@dataclass
+class Loaded:
+    """Three releases under load: one of each strategy, one taken back; what visitors met meanwhile."""
+
+    beside: Ended
+    drained: Ended
+    taken_back: Ended
+    tally: load.Tally
+
+    @property
+    def name(self) -> dict[str, str]:
+        """Which release is called what."""
+        ended = {"beside": self.beside, "drained": self.drained, "taken back": self.taken_back}
+        return {name: str(one.given["release"]["id"]) for name, one in ended.items()}
+
+
+def rolled(region: Rehearsed, overlay: str | None, strategy: str, **rollout: Any) -> dict[str, Any]:
+    """The input of a release that is rolled out in this way."""
+    given = region.given(overlay)
+    given["rollout"] |= {"strategy": strategy, **rollout}
+    return given
+
+
+@contextmanager
+def ringing_alarm(region: Rehearsed) -> Iterator[None]:
+    """An alarm that rings."""
+    cloudwatch = region.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=ALARM,
+        Namespace="tests",
+        MetricName="seconds",
+        Statistic="Average",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    cloudwatch.set_alarm_state(AlarmName=ALARM, StateValue="ALARM", StateReason="a test says so")
+    yield
+    cloudwatch.delete_alarms(AlarmNames=[ALARM])
+
+
+@pytest.fixture(scope="module")
+def loaded(region: Rehearsed, first: Ended) -> Loaded:
+    """All of it, once."""
+    with load.on(region.paths, DOMAIN) as running:
+        beside = region.succeed(rolled(region, "second", "side_by_side"))
+        log(running.tally().says())
+        drained = region.succeed(rolled(region, None, "drain"))
+        log(running.tally().says())
+        with ringing_alarm(region):
+            back = region.fail(rolled(region, "second", "side_by_side", alarms=[ALARM]))
+    log(running.tally().says())
+    return Loaded(beside, drained, back, running.tally())
+
+
+def test_no_request_was_lost(loaded: Loaded) -> None:
+    assert loaded.tally.failures == {}
+
+
+def test_no_post_was_lost(region: Rehearsed, loaded: Loaded) -> None:
+    bucket = region.tier("storage")["ImageBucketName"]
+    assert loaded.tally.posts
+    missing = load.lost(loaded.tally.posts, region.site(), region.sql, region.client("s3"), bucket, "arable")
+    assert missing == []
+
+
+def test_it_was_a_load_and_every_release_really_served(first: Ended, loaded: Loaded) -> None:
+    tally = loaded.tally
+    assert sum(tally.sent.values()) > 1000, tally.says()
+    assert min(tally.sent.values()) > 10, tally.says()
+    assert set(tally.releases) == {str(first.given["release"]["id"]), *loaded.name.values()}
+    assert min(tally.releases.values()) > 10, tally.says()
+
+
+def test_the_one_with_the_alarm_went_back_and_the_one_before_served_on(loaded: Loaded) -> None:
+    assert loaded.taken_back.error == "FailedClean"
+    assert f"{ALARM} rings" in json.dumps(loaded.taken_back.explanation)
+    seen = loaded.tally.seen
+    assert seen[loaded.name["drained"]][1] > seen[loaded.name["taken back"]][1]
+
+
+def test_each_went_as_it_was_told_to(loaded: Loaded) -> None:
+    for ended, strategy in ((loaded.beside, "side_by_side"), (loaded.drained, "drain")):
+        assert {one["strategy"] for one in ended.receipt["servers"]} == {strategy}

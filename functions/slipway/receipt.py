@@ -94,7 +94,17 @@ def facts(
         "recordedAt": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "seconds": round((now - started).total_seconds(), 3),
         "servers": [dict(server) for server in servers],
+        "drained": drained(request, servers),
     }
+
+
+def drained(request: Json, servers: Sequence[Json]) -> str | None:
+    """Why the servers were drained although they were to get the release side by side; None if that is not
+    so."""
+    wanted = request.get("rollout", {}).get("strategy")
+    if wanted != "side_by_side" or all(server.get("strategy") != "drain" for server in servers):
+        return None
+    return "not every server has the memory for a second release beside the one that serves"
 
 
 def migrated(release: Json, migrations: Json, log_group: str) -> dict[str, Any]:

@@ -285,3 +285,21 @@ def test_recorded_twice_is_recorded_once(environment: dict[str, Any]) -> None:
     assert again["release"]["id"] == "2"
     assert again["before"] == "1"
     assert len(sort_keys()) == 4
+
+
+@pytest.mark.parametrize(
+    ("wanted", "went", "said"),
+    [
+        ("side_by_side", "side_by_side", None),
+        ("drain", "drain", None),
+        (
+            "side_by_side",
+            "drain",
+            "not every server has the memory for a second release beside the one that serves",
+        ),
+    ],
+)
+def test_drained_for_lack_of_memory_it_says_so(wanted: str, went: str, said: str | None) -> None:
+    servers = [{"server": "i-1", "strategy": went}]
+    assert receipt.drained({"rollout": {"strategy": wanted}}, servers) == said
+    assert receipt.drained({"rollout": {"strategy": wanted}}, []) is None

@@ -64,7 +64,7 @@ def test_completes_with_every_default() -> None:
     del given["rollout"]
     completed = schema.complete(validation.input_schema(), given)
     assert completed["rollout"] == {
-        "strategy": "drain",
+        "strategy": "side_by_side",
         "canary": 1,
         "batch": "25%",
         "bakeSeconds": 0,

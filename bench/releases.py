@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 
+from bench import added
 from bench.number import Number
 from rehearsal import host, release
 from rehearsal.host import say
@@ -42,6 +43,7 @@ def measured() -> Iterator[Number]:
         yield Number("transitions of a next release (2 hosts)", following.transitions, "transitions", 80.0)
         yield Number("  its time", following.seconds, "s", None)
         yield Number("  what the hosts need of it, on the critical path", following.hosts, "s", None)
+        yield Number("  what the state machine adds to it", following.seconds - following.hosts, "s", None)
         yield Number("  total time over the hosts' own time", following.seconds / following.hosts, "×", 1.5)
         yield Number("all function code, zipped", code_size() / 1e6, "MB", 1.0)
 
@@ -57,7 +59,7 @@ class Timed:
 
 
 def timed(paths: host.Paths, outputs: Mapping[str, str], name: str) -> Timed:
-    """Release the sample application under this id, and measure."""
+    """Release the sample application under this id, and measure; says which state took and added how much."""
     began = time.monotonic()
     done = release.release(outputs, name, paths)
     watched = done.watched
@@ -65,7 +67,11 @@ def timed(paths: host.Paths, outputs: Mapping[str, str], name: str) -> Timed:
     assert top.began is not None
     assert top.ended is not None
     say(f"   {name}: {time.monotonic() - began:.1f} s with packaging and upload")
-    return Timed(watched.transitions(), (top.ended - top.began).total_seconds(), own_time(watched))
+    shares = added.shares(done.execution, done.receipt["states"])
+    for share in shares:
+        say(share.line())
+    hosts = sum(share.hosts for share in shares)
+    return Timed(watched.transitions(), (top.ended - top.began).total_seconds(), hosts)
 
 
 def own_time(watched: Watcher) -> float:

@@ -12,14 +12,15 @@ Seen = TypeVar("Seen")
 
 @dataclass(frozen=True)
 class Patience:
-    """Looks for up to `seconds`; the pauses grow from `first` to `longest` seconds.
+    """Looks for up to `seconds`; the pauses grow from `first` to `longest` seconds, each an eighth of what
+    has passed: so much later, at most, is an end seen.
 
     20 s: a function's time-out is 60 s, of which botocore's own retries of the last look may need the rest.
     """
 
     seconds: float = 20.0
     first: float = 0.25
-    longest: float = 2.0
+    longest: float = 1.5
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
@@ -36,4 +37,4 @@ def linger(look: Callable[[], Seen], enough: Callable[[Seen], bool], patience: P
         if enough(seen) or patience.clock() + pause > ends:
             return seen
         patience.sleep(pause)
-        pause = min(pause * 1.25, patience.longest)
+        pause = min(pause * 1.15, patience.longest)

@@ -56,7 +56,7 @@ VISITOR_PACE = {"kept": 8.0, "fresh": 2.0, "posts": 0.5}
 """Requests (posts) a second of one visitor, at most: so many visitors are at work at the same time."""
 
 REPORT_SECONDS = 0.25
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 END_SECONDS = 2 * visit.LOAD_PATIENCE
 
 

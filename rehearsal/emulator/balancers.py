@@ -27,8 +27,8 @@ DRAINING_UNTIL = "_draining_until"
 IDLE_SECONDS = 1.0
 """The longest pause of the thread: so late, at most, does a draining target leave after its time."""
 
-READY_SECONDS = 60.0
-"""After that a load balancer whose HAProxy does not answer has failed. It takes 2 s."""
+READY_SECONDS = 300.0
+"""After that a load balancer whose HAProxy does not answer has failed. It takes 2 s on a machine at rest."""
 
 
 @dataclass

@@ -36,7 +36,7 @@ logger = logging.getLogger("region.load_balancer")
 
 CONFIGURATION = "/etc/haproxy/haproxy.cfg"
 STATE = "/run/haproxy/state"
-START_SECONDS = 30
+START_SECONDS = 120
 LOOK_SECONDS = 0.2  # between two looks at new and leaving targets
 
 

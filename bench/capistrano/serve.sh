@@ -5,15 +5,20 @@
 set -euo pipefail
 site=/etc/nginx/conf.d/slipway-arable.conf
 kept=/etc/nginx/slipway-arable.kept
+socket=/run/arable-cap/puma.sock
+files=/var/www/arable-cap/current/public
 
 if [ "$1" = capistrano ]; then
   cp "$site" "$kept"
-  sed -e 's|include /etc/nginx/slipway/arable\.upstream;.*|server unix:/run/arable-cap/puma.sock fail_timeout=0;|' \
-    -e 's|include /etc/nginx/slipway/arable\.release\*;.*|root /var/www/arable-cap/current/public;|' "$kept" >"$site"
-  [ "$(grep -c arable-cap "$site")" = 2 ] || {
+  sed -e "s|include /etc/nginx/slipway/arable\.upstream;.*|server unix:$socket fail_timeout=0;|" \
+    -e "s|unix:/[^ :;]*|unix:$socket|" \
+    -e "s|include /etc/nginx/slipway/arable\.release\*;.*|root $files;|" \
+    -e "s|root /var/www/arable/[^;]*;|root $files;|" "$kept" >"$site"
+  if ! grep -qF "unix:$socket" "$site" || ! grep -qF "root $files;" "$site" ||
+    grep -qE '/var/www/arable/|/run/arable(-[ab])?/|slipway/arable\.' "$site"; then
     echo "the configuration of nginx is not what it was: $site" >&2
     exit 1
-  }
+  fi
 elif [ -e "$kept" ]; then
   mv "$kept" "$site"
 fi

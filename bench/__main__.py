@@ -67,6 +67,7 @@ def report(numbers: Sequence[Number]) -> None:
     """Print what was measured, also if something failed after it, and keep it."""
     if numbers:
         say("\n" + "\n".join(table(numbers)))
+        host.STATE.mkdir(exist_ok=True)
         kept = json.dumps([asdict(number) for number in numbers], indent=2)
         (host.STATE / "bench.json").write_text(f"{kept}\n")
 

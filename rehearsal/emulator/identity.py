@@ -18,6 +18,12 @@ RELIES_ON = (
     ("app", "pin_request_origin"),
     ("core.iam_actions", "extract_resource_arn"),
     ("core.iam_actions", "request_tag_context"),
+    ("core.iam_actions", "extract_iam_action"),
+    ("core.iam_evaluator", "EvalResult"),
+    ("core.iam_evaluator", "_anonymous"),
+    ("core.iam_evaluator", "_resource_policy"),
+    ("core.iam_evaluator", "enforce"),
+    ("core.iam_evaluator", "evaluate_resource_policy"),
     ("core.iam_evaluator", "EvalContext"),
     ("core.iam_evaluator", "evaluate"),
     ("core.iam_evaluator", "_gather_role_policies"),
@@ -41,6 +47,8 @@ def install(region: Region) -> None:
     replace(ministack("core.iam_actions"), "extract_resource_arn", _log_streams)
     replace(ministack("core.iam_actions"), "extract_resource_arn", _snapshots)
     replace(ministack("core.iam_actions"), "request_tag_context", _event_sources)
+    replace(ministack("core.iam_actions"), "extract_iam_action", _every_action)
+    replace(ministack("core.iam_evaluator"), "enforce", lambda original: _unsigned(region, original))
 
 
 def _private_transport(pin: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
@@ -59,6 +67,42 @@ def _private_transport(pin: Callable[[str, bool], None]) -> Callable[[str, bool]
 def _is_root_access_key(access_key_id: str) -> bool:
     # The empty key stands for calls that the emulator makes on its own behalf.
     return not access_key_id or access_key_id == os.environ["AWS_ACCESS_KEY_ID"]
+
+
+def _every_action(original: Callable[..., str | None]) -> Callable[..., str | None]:
+    """A request that stands for no known action is allowed by a policy with "*" alone, not to everybody."""
+
+    def action(service: str, *rest: Any) -> str | None:
+        found = original(service, *rest)
+        return found or f"{service}:UnknownAction"
+
+    return action
+
+
+def _unsigned(region: Region, original: Callable[..., Any]) -> Callable[..., Any]:
+    """S3 answers to nobody in particular only what the bucket's policy allows to everybody."""
+    evaluator = ministack("core.iam_evaluator")
+
+    def enforce(
+        key: str, action: str, service: str, place: str, resource_arn: str = "*", **context: Any
+    ) -> Any:
+        if service != "s3" or key or not evaluator._anonymous.get():
+            return original(key, action, service, place, resource_arn=resource_arn, **context)
+        request = evaluator.EvalContext(
+            principal_arn="anonymous",
+            principal_type="Anonymous",
+            principal_account="",
+            action=action,
+            resource_arn=resource_arn,
+            region=region.name,
+        )
+        found = evaluator._resource_policy(service, resource_arn)
+        answer = evaluator.evaluate_resource_policy(found[0] if found else None, request)
+        if answer.decision == "Allow":
+            return None
+        return evaluator.EvalResult("ImplicitDeny", principal_arn="anonymous")
+
+    return enforce
 
 
 LOG_STREAM_ACTIONS = ("CreateLogStream", "PutLogEvents", "GetLogEvents", "DeleteLogStream")

@@ -34,13 +34,13 @@ class ControlPlane:
             aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
             region_name=settings["AWS_REGION"],
         )
-        self._endpoint = settings["AWS_ENDPOINT_URL"]
+        self.endpoint = settings["AWS_ENDPOINT_URL"]
         [stack] = self.client("cloudformation").describe_stacks(StackName="slipway")["Stacks"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
     def client(self, service: str) -> Any:
         # By its keyword alone mypy would ask for the stubs of every service.
-        return getattr(self._session, "client")(service, endpoint_url=self._endpoint)  # noqa: B009
+        return getattr(self._session, "client")(service, endpoint_url=self.endpoint)  # noqa: B009
 
     def start(self, given: Any, name: str) -> str:
         """The ARN of a new release."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,16 @@ from uuid import uuid4
 import boto3
 import botocore.session
 import pytest
+from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from tests.contract.shipped import functions, kebab, machines, template
 from tests.contract.test_roles import listed
-from tests.rehearsal.test_emulator_control_plane import zipped
+from tests.rehearsal import roles
 from tests.workflow.control_plane import ControlPlane, deployed
 from tests.workflow.engine import ROOT
 
 Arguments = Callable[[str], Mapping[str, Any]]
-
-TELL = """
-import os
-NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-def handler(event, context):
-    return {name: os.environ[name] for name in NAMES}
-"""
-"""A function that tells the credentials that Lambda gave it for its role."""
 
 
 def last(arn: str, separator: str = "/") -> str:
@@ -206,14 +199,7 @@ def call(action: str, resource: str) -> tuple[str, str, Mapping[str, Any]]:
     assert resource == "*", f"{action} names a resource: CALLS needs a line for it"
     prefix, _, name = action.partition(":")
     service = CLIENTS.get(prefix, prefix)
-    method = next(
-        python
-        for python, api in boto3.client(
-            service, region_name="eu-central-1"
-        ).meta.method_to_api_mapping.items()
-        if api == name
-    )
-    return service, method, any_arguments(service, name)
+    return service, xform_name(name), any_arguments(service, name)
 
 
 # --- the deployed orchestrator ---
@@ -231,59 +217,22 @@ class World:
         return self.plane.client(service)
 
     def statements(self, role: str) -> list[dict[str, Any]]:
-        """The statements of a role's inline policies."""
-        return [one for document in self.documents(role).values() for one in document["Statement"]]
+        return roles.statements(self.client("iam"), role)
 
-    def documents(self, role: str) -> dict[str, dict[str, Any]]:
-        iam = self.client("iam")
-        names = iam.list_role_policies(RoleName=role)["PolicyNames"]
-        return {name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names}
-
-    @contextmanager
-    def without(self, role: str, action: str) -> Iterator[None]:
-        """The role with one action taken out of its policies."""
-        iam = self.client("iam")
-        before = self.documents(role)
-        changed = {name: less(document, action) for name, document in before.items()}
-        assert changed != before, f"{role} does not grant {action}"
-        for name, document in changed.items():
-            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
-        try:
-            yield
-        finally:
-            for name, document in before.items():
-                iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+    def without(self, role: str, action: str) -> AbstractContextManager[None]:
+        return roles.without(self.client("iam"), role, action)
 
     def acting(self, role: str) -> boto3.Session:
-        """A session with the credentials that Lambda gives a function of this role."""
         if role not in self._sessions:
-            name = f"probe-{uuid4().hex[:12]}"
-            functions = self.client("lambda")
             arn = self.client("iam").get_role(RoleName=role)["Role"]["Arn"]
-            functions.create_function(
-                FunctionName=name,
-                Runtime="python3.13",
-                Handler="app.handler",
-                Role=arn,
-                Timeout=30,
-                Code={"ZipFile": zipped({"app.py": TELL})},
-            )
-            told = json.loads(functions.invoke(FunctionName=name)["Payload"].read())
-            functions.delete_function(FunctionName=name)
-            self._sessions[role] = boto3.Session(
-                told["AWS_ACCESS_KEY_ID"],
-                told["AWS_SECRET_ACCESS_KEY"],
-                told["AWS_SESSION_TOKEN"],
-                region_name="eu-central-1",
-            )
+            self._sessions[role] = roles.acting(self.client("lambda"), arn)
         return self._sessions[role]
 
     def refusal(self, role: str, action: str, resource: str) -> str:
         """What IAM says when the role tries; "" when it may (whatever else is wrong with the call)."""
         service, operation, arguments = call(action, resource)
-        client = getattr(self.acting(role), "client")(  # noqa: B009
-            service, endpoint_url=self.plane._endpoint
-        )
+        make: Any = self.acting(role).client
+        client = make(service, endpoint_url=self.plane.endpoint)
         try:
             getattr(client, operation)(**arguments)
         except ClientError as error:
@@ -311,17 +260,6 @@ class World:
         )["stateMachineArn"]
         execution = states.start_execution(stateMachineArn=machine, input="{}")["executionArn"]
         return self.plane.ended(execution)
-
-
-def less(document: Mapping[str, Any], action: str) -> dict[str, Any]:
-    """A policy with one action taken away."""
-    kept = [
-        {**one, "Action": [other for other in listed(one["Action"]) if other != action]}
-        for one in document["Statement"]
-    ]
-    left = [one for one in kept if one["Action"]]
-    nothing = {"Effect": "Deny", "Action": "none:None", "Resource": "*"}
-    return {**document, "Statement": left or [nothing]}
 
 
 @pytest.fixture(scope="module")
@@ -504,8 +442,8 @@ def managed_without(world: World, role: str, action: str) -> Iterator[None]:
         arn = policy["PolicyArn"]
         version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
         document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
-        taken = less(document, action)
-        if taken != less(document, "none:None"):
+        taken = roles.less(document, action)
+        if taken != roles.less(document, "none:None"):
             made = iam.create_policy_version(
                 PolicyArn=arn, PolicyDocument=json.dumps(taken), SetAsDefault=True
             )["PolicyVersion"]["VersionId"]

@@ -14,7 +14,7 @@ from bench import added
 from bench.number import Number
 from rehearsal import host, release
 from rehearsal.host import say
-from tools.watch import Watcher, decoded
+from tools.watch import Watcher, decoded, watch
 
 
 @contextmanager
@@ -45,6 +45,9 @@ def measured() -> Iterator[Number]:
         yield Number("  what the hosts need of it, on the critical path", following.hosts, "s", None)
         yield Number("  what the state machine adds to it", following.seconds - following.hosts, "s", None)
         yield Number("  total time over the hosts' own time", following.seconds / following.hosts, "×", 1.5)
+        yield Number(
+            "going back to the release before, from the decision", going_back(paths, outputs), "s", 5.0
+        )
         yield Number("all function code, zipped", code_size() / 1e6, "MB", 1.0)
 
 
@@ -95,6 +98,36 @@ def activations(given: Mapping[str, Any], output: Mapping[str, Any]) -> float:
     seconds = {one["server"]: float(one["seconds"]["activate"]) for one in output.get("servers", [])}
     waves: list[Mapping[str, Any]] = given.get("waves", [])
     return sum(max((seconds.get(server, 0.0) for server in wave["servers"]), default=0.0) for wave in waves)
+
+
+ALARM = "rings"
+
+
+def going_back(paths: host.Paths, outputs: Mapping[str, str]) -> float:
+    """Seconds from the moment at which a release to both servers has failed, because an alarm rings, to the
+    one at which both serve the one before, healthy."""
+    cloudwatch, states = boto3.client("cloudwatch"), boto3.client("stepfunctions")
+    cloudwatch.put_metric_alarm(
+        AlarmName=ALARM,
+        Namespace="bench",
+        MetricName="seconds",
+        Statistic="Average",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    cloudwatch.set_alarm_state(AlarmName=ALARM, StateValue="ALARM", StateReason="the benchmark says so")
+    artifact = release.package("2026-11-22.3", paths.run / "releases")
+    place = release.upload(artifact, outputs["ArtifactBucket"])
+    given = release.first_input("2026-11-22.3", place, artifact.sha256)
+    given["rollout"] |= {"canary": 0, "batch": "100%", "alarms": [ALARM]}
+    watched = watch(states, release.start(outputs["ReleaseStateMachineArn"], given))
+    steps = watched.lanes[watched.root].steps
+    ended = steps["RollBack"].ended
+    if ended is None or steps["RollBack"].failed:
+        raise release.Failed(f"the release before was not put back: {steps['RollBack']}")
+    return (ended - steps["PlanRollBack"].began).total_seconds()
 
 
 def code_size() -> int:

@@ -9,8 +9,8 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{lock, migrations, plan?, request, ending, execution, outputs, servers, failure} → the receipt;
-    raises LockLost."""
+    """{lock, migrations, plan?, warnings?, request, ending, execution, outputs, servers, failure} → the
+    receipt; raises LockLost."""
     return receipt.record(
         event["lock"],
         event["request"],
@@ -23,4 +23,5 @@ def handler(event: Event, context: Any) -> Answer:
         os.environ["COMMAND_LOG_GROUP"],
         event["migrations"],
         event.get("plan"),
+        event.get("warnings", []),
     )

@@ -28,4 +28,7 @@ def subject(event: str, environment: str) -> str:
 def text(event: str, environment: str, detail: Mapping[str, Any]) -> str:
     """A message for a person: what, where, next first, if they are there; then everything."""
     first = [f"{key}: {detail[key]}" for key in ("what", "where", "next", "detail") if detail.get(key)]
-    return "\n".join([f"{environment}: {event}", *first, "", json.dumps(detail, indent=2)])
+    warnings = [
+        f"warning: {one['where']}: {one['what']}; {one['next']}" for one in detail.get("warnings", [])
+    ]
+    return "\n".join([f"{environment}: {event}", *first, *warnings, "", json.dumps(detail, indent=2)])

@@ -53,6 +53,22 @@ def start(
     """
     if not servers:
         raise CommandFailed("a step needs a server to run on", f"step {step}", "see the group", step=step)
+    sent = send(environment, step, servers, parameters, seconds, prefix, log_group, mark)
+    return check(sent, step, servers, log_group, patience)
+
+
+def send(
+    environment: str,
+    step: str,
+    servers: Sequence[str],
+    parameters: Mapping[str, Any],
+    seconds: int,
+    prefix: str,
+    log_group: str,
+    mark: str = "",
+) -> str:
+    """Sends the command, in portions that Run Command takes; their ids as `check` and `answers` take them.
+    Raises CommandFailed if Systems Manager does not reach a server."""
     texts = {key: as_text(value) for key, value in parameters.items()}
     comment = f"slipway {environment} {step}{mark}"
     sent = [
@@ -67,7 +83,7 @@ def start(
         )
         for first in range(0, len(servers), MOST_SERVERS)
     ]
-    return check(SEPARATOR.join(filter(None, sent)), step, servers, log_group, patience)
+    return SEPARATOR.join(filter(None, sent))
 
 
 def _send(
@@ -133,6 +149,23 @@ def check(
         raise explained(failed, command, step, log_group)
     told = [_told(result, len(results) > MOST_SERVERS) for result in results]
     return {"commandId": command, "status": "succeeded", "results": told}
+
+
+def answers(command: str, servers: Sequence[str], patience: Patience = DEFAULT) -> Results:
+    """[{"server", "status", "result", "fine", "why": empty or what went wrong}] of every server that has not
+    left its group since, however it ended; those that have not ended yet too."""
+    results = linger(lambda: _look(command, servers), lambda seen: not _running(seen), patience)
+    doubtful = [result["server"] for result in results if not _fine(result)]
+    gone = fleet.gone(doubtful) if doubtful else set()
+    return [
+        {
+            **{key: one[key] for key in ("server", "status", "result")},
+            "fine": _fine(one),
+            "why": "" if _fine(one) else _reason(one),
+        }
+        for one in results
+        if one["server"] not in gone
+    ]
 
 
 def _look(command: str, servers: Sequence[str]) -> Results:

@@ -2,6 +2,7 @@
 
 SlipwayError
 ├── InvalidInput        → release fails clean before anything was changed; the problems are listed
+├── PreflightFailed     → release fails clean before anything was changed; the problems are listed
 ├── EnvironmentLocked   → release fails clean without a lock to free
 ├── HolderEnded         → release cleans up after the execution that held the lock, then takes it
 ├── LockLost            → release ends without touching anything more; nobody tries again
@@ -38,6 +39,11 @@ class SlipwayError(Exception):
 
 class InvalidInput(SlipwayError):
     """The input cannot be released. `problems`: [{"path", "what", "allowed"}]."""
+
+
+class PreflightFailed(SlipwayError):
+    """The release would fail, or do harm, for reasons that can be seen beforehand. `problems`, `warnings`:
+    [{"check", "where", "what", "next"}]."""
 
 
 class EnvironmentLocked(SlipwayError):

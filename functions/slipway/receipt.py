@@ -39,12 +39,13 @@ def record(
     log_group: str,
     migrations: Json,
     planned: Json | None = None,
+    warnings: Sequence[Json] = (),
 ) -> dict[str, Any]:
     """Writes what is remembered of the release, and answers its receipt.
 
     `held`: the lock {"environment", "fence"}; `planned`: {"tiers", "waves", "strategy"} as far as the release
-    came, None if that is not known. Raises LockLost if it has been lost before a success could be
-    recorded; a failure is a part of the history whoever holds it.
+    came, None if that is not known; `warnings`: the preflight's. Raises LockLost if it has been lost before
+    a success could be recorded; a failure is a part of the history whoever holds it.
     """
     environment, release = request["environment"], request["release"]
     if ending == "Succeeded":
@@ -53,6 +54,7 @@ def record(
     now = datetime.now(UTC)
     told = {
         **facts(request, ending, execution, servers, failure, now),
+        "warnings": [dict(warning) for warning in warnings],
         **migrated(release, migrations, log_group),
         "links": links(execution, outputs, bucket, log_group, _key(environment, execution)),
         "undo": _undo(execution["arn"], before, request, ending),

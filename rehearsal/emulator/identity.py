@@ -124,7 +124,7 @@ def _log_streams(original: Callable[..., str]) -> Callable[..., str]:
 
 
 def _snapshots(original: Callable[..., str]) -> Callable[..., str]:
-    """Calls about a DB snapshot alone are checked against the snapshot."""
+    """Calls about a DB snapshot alone are checked against it; those that name an ARN, against that."""
 
     def resource(
         service: str,
@@ -137,11 +137,12 @@ def _snapshots(original: Callable[..., str]) -> Callable[..., str]:
         account: str,
     ) -> str:
         arn = original(service, method, path, headers, body, params, region, account)
-        if service != "rds" or arn != "*" or "DBSnapshotIdentifier" not in params:
+        if service != "rds" or arn != "*":
             return arn
-        given = params["DBSnapshotIdentifier"]
-        name = given[0] if isinstance(given, list) else given
-        return f"arn:aws:rds:{region}:{account}:snapshot:{name}"
+        given = params.get("DBSnapshotIdentifier") or params.get("ResourceIdentifier") or "*"
+        name = str(given[0] if isinstance(given, list) else given)
+        is_snapshot = "DBSnapshotIdentifier" in params
+        return f"arn:aws:rds:{region}:{account}:snapshot:{name}" if is_snapshot else name
 
     return resource
 

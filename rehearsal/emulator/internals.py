@@ -34,6 +34,7 @@ SERVICE_MODULES = (
     "security_groups",
     "vpc_functions",
     "rds",
+    "service_quotas",
     "elbv2",
     "acm",
     "route53",

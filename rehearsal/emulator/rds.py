@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rehearsal.emulator import provisioning
@@ -77,6 +77,7 @@ def install(region: Region) -> None:
     wrap_action(rds, "CreateDBSnapshot", lambda original: _snapshot_by_api(databases, original))
     wrap_action(rds, "DeleteDBSnapshot", lambda original: _delete_snapshot(region, original))
     rds._ACTION_MAP["RebootDBInstance"] = _reboot_by_api(databases)
+    rds._ACTION_MAP["DescribePendingMaintenanceActions"] = _pending_maintenance(region)
     notify(
         rds,
         ("ModifyDBParameterGroup", "ResetDBParameterGroup"),
@@ -304,6 +305,42 @@ def _delete_snapshot(region: Region, original: Handler) -> Handler:
         return original(params)
 
     return delete
+
+
+# --- maintenance ----------------------------------------------------------------------------------
+
+
+def _pending_maintenance(region: Region) -> Handler:
+    """What AWS is going to do to an instance: nothing, unless a file ``maintenance`` in the run folder, which
+    stands for AWS's decision, says so (``<DB instance> <action> <when, ISO 8601>``, one a line)."""
+    rds = ministack("services.rds")
+
+    def described(params: dict[str, Any]) -> Any:
+        arn = rds._p(params, "ResourceIdentifier")
+        path = region.run / "maintenance"
+        lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+        return rds._xml(200, "DescribePendingMaintenanceActionsResponse", maintenance_xml(arn, lines))
+
+    return described
+
+
+def maintenance_xml(arn: str, lines: Sequence[Sequence[str]]) -> str:
+    """The result of DescribePendingMaintenanceActions for one instance."""
+    actions = "".join(
+        f"<PendingMaintenanceAction><Action>{line[1]}</Action><CurrentApplyDate>{line[2]}</CurrentApplyDate>"
+        "</PendingMaintenanceAction>"
+        for line in lines
+        if arn.endswith(f":db:{line[0]}")
+    )
+    resource = (
+        f"<ResourcePendingMaintenanceActions><ResourceIdentifier>{arn}</ResourceIdentifier>"
+        f"<PendingMaintenanceActionDetails>{actions}</PendingMaintenanceActionDetails>"
+        "</ResourcePendingMaintenanceActions>"
+    )
+    return (
+        "<DescribePendingMaintenanceActionsResult><PendingMaintenanceActions>"
+        f"{resource if actions else ''}</PendingMaintenanceActions></DescribePendingMaintenanceActionsResult>"
+    )
 
 
 # --- stacks ---------------------------------------------------------------------------------------

@@ -369,10 +369,10 @@ def test_a_release_to_two_servers_with_unchanged_infrastructure_takes_at_most_80
     """States entered in all executions together when there is nothing to wait for; 80 is the bound."""
     execution = release(fleet())
     assert execution.status == "SUCCEEDED"
-    assert len(execution.path) == 79
+    assert len(execution.path) == 80
     beside = release(fleet(ValidateInput=always(request(strategy="side_by_side"))))
-    assert len(beside.path) == 75
-    assert "all executions together: 75, with drain 79" in machine_file("Release").read_text()
+    assert len(beside.path) == 76
+    assert "all executions together: 76, with drain 80" in machine_file("Release").read_text()
 
 
 def test_the_same_input_again_takes_17_transitions_and_touches_nothing() -> None:

@@ -8,6 +8,7 @@ import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -248,6 +249,58 @@ def test_the_same_input_again_changes_nothing_and_says_so(region: Rehearsed, sec
     assert again.walked <= 25
     assert not [state for state in again.receipt["states"] if "PlanTier" in state["state"]]
     assert running() == before
+
+
+@contextmanager
+def full(region: Rehearsed, server: str) -> Iterator[None]:
+    """A disk of 8 MiB where the server keeps its releases, written until nothing fits any more."""
+    fill = (
+        "mount -t tmpfs -o size=8m full /var/www/arable && "
+        "! dd if=/dev/zero of=/var/www/arable/rubbish bs=64k 2>/dev/null"
+    )
+    assert region.on(server, fill).returncode == 0
+    try:
+        yield
+    finally:
+        assert region.on(server, "umount /var/www/arable").returncode == 0
+
+
+def test_everything_that_is_wrong_is_said_before_anything_is_changed(
+    region: Rehearsed, second: Second
+) -> None:
+    """Wrong Ruby, no such alarm or secret, a full disk, a silent agent, a database that AWS will restart."""
+    crowded, silent = region.servers()
+    given = region.given("another-ruby")
+    given["environment"]["secrets"] = {"API_KEY": "slipway/arable/nobody-made-it"}
+    given["rollout"] = {**given.get("rollout", {}), "alarms": ["nobody-made-this-one"]}
+    soon = datetime.now(UTC) + timedelta(minutes=30)
+    instance = region.tier("database")["InstanceIdentifier"]
+    maintenance = region.paths.run / "maintenance"
+    maintenance.write_text(f"{instance} system-update {soon:%Y-%m-%dT%H:%M:%SZ}\n")
+    assert region.on(silent, "systemctl stop amazon-ssm-agent").returncode == 0
+    try:
+        with full(region, crowded):
+            ended = region.fail(given)
+    finally:
+        maintenance.unlink()
+        assert region.on(silent, "systemctl start amazon-ssm-agent").returncode == 0
+    assert (ended.error, ended.explanation["error"]) == ("FailedClean", "PreflightFailed")
+    problems = {one["check"]: one for one in ended.explanation["details"]["problems"]}
+    assert {name: one["where"] for name, one in problems.items()} == {
+        "ruby": "environment.web.ruby",
+        "agents": f"server {silent}",
+        "disk": f"server {crowded}",
+        "alarms": "rollout.alarms",
+        "secrets": "environment.secrets.API_KEY",
+        "maintenance": f"DB instance {instance}",
+    }
+    assert f"{crowded} has 0 MiB" in problems["disk"]["what"]
+    for one in problems.values():
+        assert f"{one['where']}: {one['what']}; {one['next']}" in ended.explanation["what"]
+    assert "nothing was changed" in ended.explanation["next"]
+    for state in ("DeployNetwork", "SuspendScaling", "Prepare"):
+        assert not region.left(ended.arn, state)
+    serves(region, second[0])
 
 
 def test_back_to_the_release_before_by_hand_and_forth_again(region: Rehearsed, second: Second) -> None:

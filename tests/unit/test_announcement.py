@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from notify.app import handler
+from slipway import announcement
 from tests.unit.fakes import install
 
 
@@ -65,3 +66,9 @@ def test_an_event_that_is_not_taken_is_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TOPIC_ARN", "arn:topic")
     with pytest.raises(RuntimeError, match="InternalFailure later"):
         handler({"event": "succeeded", "environment": "arable", "detail": {}}, None)
+
+
+def test_warnings_are_said_first() -> None:
+    warning = {"check": "certificate", "where": "certificate c", "what": "ends in 20 days", "next": "see ACM"}
+    said = announcement.text("succeeded", "arable", {"release": "r2", "warnings": [warning]})
+    assert said.splitlines()[1] == "warning: certificate c: ends in 20 days; see ACM"

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from rehearsal.emulator import acm, balancers, databases, elbv2, rds, route53, security_groups, vpc
+from rehearsal.emulator import (
+    acm,
+    balancers,
+    databases,
+    elbv2,
+    rds,
+    route53,
+    security_groups,
+    service_quotas,
+    vpc,
+)
 from rehearsal.machines import Rule
 from rehearsal.machines.load_balancer import REDIRECT
 
@@ -292,3 +302,47 @@ def test_the_first_action_that_answers_is_the_default() -> None:
     assert balancers.default([{"Type": "forward", "TargetGroupArn": "arn"}]) == "arn"
     assert balancers.default([{"Type": "redirect"}]) == REDIRECT
     assert balancers.default([]) == ""
+
+
+# --- quotas and maintenance -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("service", "code", "lines", "default", "value"),
+    [
+        ("vpc", "L-F678F1CE", [], False, 5),
+        ("vpc", "L-F678F1CE", [["vpc", "L-F678F1CE", "2"]], False, 2),
+        ("vpc", "L-F678F1CE", [["vpc", "L-F678F1CE", "2"]], True, 5),
+        ("ec2", "L-1216C47A", [], False, 256),
+        ("ec2", "L-1216C47A", [], True, 5),
+        ("ec2", "L-FFFFFFFF", [], False, None),
+    ],
+)
+def test_quotas(service: str, code: str, lines: list[list[str]], default: bool, value: float | None) -> None:
+    assert service_quotas.value(service, code, lines, default) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("t3.micro", 2),
+        ("t4g.small", 2),
+        ("t2.micro", 1),
+        ("m6g.medium", 1),
+        ("m5.xlarge", 4),
+        ("c5.9xlarge", 36),
+    ],
+)
+def test_processors_of_a_type(kind: str, number: int) -> None:
+    assert service_quotas.processors(kind) == number
+
+
+def test_maintenance_is_pending_for_the_instance_that_is_named() -> None:
+    lines = [
+        ["db-1", "system-update", "2026-11-23T04:00:00Z"],
+        ["db-2", "os-upgrade", "2026-11-24T04:00:00Z"],
+    ]
+    said = rds.maintenance_xml("arn:aws:rds:eu-central-1:000000000000:db:db-1", lines)
+    assert "<Action>system-update</Action>" in said
+    assert "os-upgrade" not in said
+    assert "<ResourceIdentifier>" not in rds.maintenance_xml("arn:aws:rds:eu-central-1:0:db:db-3", lines)

@@ -84,6 +84,7 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
     answers: dict[str, Answer] = {
         "ValidateInput": always(request()),
         "AcquireLock": locked(1),
+        "Preflight": always({"problems": [], "warnings": [], "servers": []}),
         "PlanTier": unchanged,
         "PreviewTiers": previewed,
         "WritePlan": lambda payload: {"plan": True, "text": "", "servers": payload["servers"]},

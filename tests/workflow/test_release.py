@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from slipway import failure
-from tests.workflow.engine import SHORT, Answer, Engine, Execution, Functions
+from explain_failure.app import handler as explain
+from slipway import failure, preflight
+from tests.workflow.engine import SHORT, Answer, Engine, Execution, Functions, TaskError
 from tests.workflow.fleet import (
     OUTPUTS,
     always,
@@ -37,7 +38,7 @@ from tests.workflow.fleet import (
 both = pytest.mark.parametrize("as_on_aws", [False, True], ids=["error-as-emulated", "error-as-on-aws"])
 
 BEGUN = ["ValidateInput", "PlanWanted?", "AcquireLock", "NotifyStarted", "SameAsCurrent?"]
-BEFORE_FOUNDATIONS = [*BEGUN, "DeployNetwork", "Foundations"]
+BEFORE_FOUNDATIONS = [*BEGUN, "Preflight", "DeployNetwork", "Foundations"]
 TO_MIGRATIONS = [
     *("DeployLoadBalancer", "Configure"),
     *("MigrationWanted?", "CheckMigrations", "MigrationsPending?"),
@@ -1204,3 +1205,60 @@ def test_the_ending_stands_whatever_happens_to(function: str) -> None:
 
     assert execution.error == "FailedClean"
     assert execution.of("Release")[-8:] == [*FAILED, "FailedClean"]
+
+
+# --- the preflight ------------------------------------------------------------------------------------------
+
+PROBLEMS = preflight.failed(
+    {
+        "problems": [
+            {"check": "ruby", "where": "environment.web.ruby", "what": "wants 3.4", "next": "set it"},
+            {"check": "disk", "where": "server i-2", "what": "is full", "next": "remove something"},
+        ],
+        "warnings": [],
+    }
+)
+
+
+@both
+def test_problems_before_the_first_change_end_clean_and_are_all_said(as_on_aws: bool) -> None:
+    def refuses(_payload: dict[str, Any]) -> Any:
+        raise TaskError("PreflightFailed", str(PROBLEMS))
+
+    functions = fleet(Preflight=refuses, ExplainFailure=lambda payload: explain(payload, None))
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert (execution.status, execution.error) == ("FAILED", "FailedClean")
+    assert execution.of("Release") == [*BEGUN, "Preflight", *FAILED, "FailedClean"]
+    assert execution.cause["error"] == "PreflightFailed"
+    for said in ("environment.web.ruby: wants 3.4; set it", "server i-2: is full; remove something"):
+        assert said in execution.cause["what"]
+    assert execution.cause["next"].startswith("Release r1 serves as before. nothing was changed")
+    changing = {"PlanTier", "ApplyTier", "StartCommand", "SuspendScaling", "DrainServers"}
+    assert not changing & {name for name, _ in functions.calls}
+    assert len(functions.payloads("ReleaseLock")) == 1
+    assert functions.payloads("Notify")[-1]["detail"]["details"]["problems"] == PROBLEMS.details["problems"]
+
+
+def test_its_warnings_are_in_the_receipt() -> None:
+    warning = {"check": "certificate", "where": "c", "what": "ends in 20 days", "next": "see ACM"}
+    functions = fleet(Preflight=always({"problems": [], "warnings": [warning], "servers": []}))
+    assert release(functions).status == "SUCCEEDED"
+    assert functions.payloads("RecordRelease")[-1]["warnings"] == [warning]
+    (payload,) = functions.payloads("Preflight")
+    assert payload["refuse"] is True
+
+
+def test_a_release_that_fails_later_has_the_warnings_in_its_receipt_too() -> None:
+    functions = fleet(
+        Preflight=always({"problems": [], "warnings": [{"check": "x"}], "servers": []}),
+        SuspendScaling=fails("AwsRefused"),
+    )
+    assert release(functions).error == "FailedClean"
+    assert functions.payloads("RecordRelease")[-1]["warnings"] == [{"check": "x"}]
+
+
+def test_the_preflight_of_a_release_that_changes_nothing_is_not_made() -> None:
+    functions = fleet(ValidateInput=always(request(same=True)))
+    release(functions)
+    assert functions.payloads("Preflight") == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tarfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +15,17 @@ import pytest
 from tests.workflow.control_plane import ControlPlane, deployed
 from tests.workflow.engine import ROOT
 
-ARTIFACT = b"not looked into before it is on a server"
+
+def application() -> bytes:
+    """The smallest archive that is one of a Rails application."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for name in ("Gemfile", "Gemfile.lock", "config.ru"):
+            tar.addfile(tarfile.TarInfo(name))
+    return content.getvalue()
+
+
+ARTIFACT = application()
 REFUSED = ["ValidateInput", "ExplainFailure", "Begun?", "Clean?", "FailedClean"]
 
 

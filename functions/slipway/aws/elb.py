@@ -42,3 +42,9 @@ def balancer(group: str) -> str | None:
     answer = client("elbv2").describe_target_groups(TargetGroupArns=[group])
     arns = answer["TargetGroups"][0]["LoadBalancerArns"]
     return str(arns[0]) if arns else None
+
+
+def balancers() -> int:
+    """How many Application Load Balancers the region has."""
+    pages = client("elbv2").get_paginator("describe_load_balancers").paginate()
+    return sum(one["Type"] == "application" for page in pages for one in page["LoadBalancers"])

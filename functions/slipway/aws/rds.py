@@ -58,3 +58,10 @@ def snapshot(name: str) -> dict[str, Any] | None:
             return None
         raise
     return dict(answer["DBSnapshots"][0]) if answer["DBSnapshots"] else None
+
+
+def maintenance(arn: str) -> list[dict[str, Any]]:
+    """What RDS is going to do to the DB instance: {"Action", "CurrentApplyDate"?, "ForcedApplyDate"?, …}."""
+    answer = client("rds").describe_pending_maintenance_actions(ResourceIdentifier=arn)
+    found = answer["PendingMaintenanceActions"]
+    return [dict(action) for resource in found for action in resource["PendingMaintenanceActionDetails"]]

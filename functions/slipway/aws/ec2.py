@@ -1,0 +1,33 @@
+"""EC2: what there is of a kind, counted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from slipway.aws import client
+
+
+def vpcs() -> int:
+    """How many VPCs the region has."""
+    pages = client("ec2").get_paginator("describe_vpcs").paginate()
+    return sum(len(page["Vpcs"]) for page in pages)
+
+
+def addresses() -> int:
+    """How many elastic addresses the region has."""
+    return len(client("ec2").describe_addresses()["Addresses"])
+
+
+def running() -> list[dict[str, Any]]:
+    """The instances of the region that run or are about to."""
+    states = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    pages = client("ec2").get_paginator("describe_instances").paginate(Filters=states)
+    groups = [group for page in pages for group in page["Reservations"]]
+    return [instance for group in groups for instance in group["Instances"]]
+
+
+def processors(instance_types: Collection[str]) -> dict[str, int]:
+    """How many virtual processors an instance of each of these types has (at most 100 types)."""
+    answer = client("ec2").describe_instance_types(InstanceTypes=sorted(instance_types))
+    return {one["InstanceType"]: one["VCpuInfo"]["DefaultVCpus"] for one in answer["InstanceTypes"]}

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rehearsal.emulator.context import Region
-from rehearsal.emulator.internals import ministack
+from rehearsal.emulator.internals import ministack, replace
 from rehearsal.emulator.provisioning import Handler, wrap_action
 
 RELIES_ON = (
     ("app", "SERVICE_HANDLERS"),
+    ("core.iam_actions", "SERVICE_TO_IAM_NAMESPACE"),
+    ("core.iam_actions", "extract_resource_arn"),
     ("core.router", "SERVICE_PATTERNS"),
     ("core.responses", "error_response_json"),
     ("core.responses", "json_response"),
@@ -46,7 +48,26 @@ def install(region: Region) -> None:
     router, app = ministack("core.router"), ministack("app")
     router.SERVICE_PATTERNS[SERVICE] = {"target_prefixes": [TARGET]}
     app.SERVICE_HANDLERS[SERVICE] = _handler(lambda: _lines(region))
+    actions = ministack("core.iam_actions")
+    actions.SERVICE_TO_IAM_NAMESPACE[SERVICE] = SERVICE
+    replace(actions, "extract_resource_arn", _arns(region))
     wrap_action(ministack("services.ec2"), "DescribeInstanceTypes", _with_processors)
+
+
+def _arns(region: Region) -> Callable[[Any], Any]:
+    """Let IAM see the quota that is asked for; defaults know no resource."""
+
+    def make(original: Any) -> Any:
+        def resource(service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> str:
+            if service != SERVICE or not headers.get("x-amz-target", "").endswith(".GetServiceQuota"):
+                return str(original(service, method, path, headers, body, *rest))
+            asked = json.loads(body or b"{}")
+            quota = f"{asked.get('ServiceCode')}/{asked.get('QuotaCode')}"
+            return f"arn:aws:{SERVICE}:{region.name}:{region.account}:{quota}"
+
+        return resource
+
+    return make
 
 
 def _lines(region: Region) -> list[list[str]]:

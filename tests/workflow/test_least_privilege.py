@@ -134,9 +134,20 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
         "describe_db_snapshots",
         lambda arn: {"DBSnapshotIdentifier": last(arn, ":")},
     ),
+    "rds:DescribePendingMaintenanceActions": (
+        "rds",
+        "describe_pending_maintenance_actions",
+        lambda arn: {"ResourceIdentifier": arn},
+    ),
     "route53:GetHostedZone": ("route53", "get_hosted_zone", lambda arn: {"Id": last(arn)}),
     "s3:GetObject": ("s3", "get_object", an_object),
     "s3:PutObject": ("s3", "put_object", lambda arn: {**an_object(arn), "Body": b"probe"}),
+    "secretsmanager:DescribeSecret": ("secretsmanager", "describe_secret", lambda arn: {"SecretId": arn}),
+    "servicequotas:GetServiceQuota": (
+        "service-quotas",
+        "get_service_quota",
+        lambda arn: {"ServiceCode": last(arn, ":").split("/")[0], "QuotaCode": last(arn)},
+    ),
     "sns:Publish": ("sns", "publish", lambda arn: {"TopicArn": arn, "Message": "probe"}),
     "ssm:GetParameters": (
         "ssm",
@@ -162,7 +173,12 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
 BY_TAG = {"ssm:SendCommand": ":instance/"}
 """Resources that are there only with a server: tests/rehearsal asks for them."""
 
-CLIENTS = {"elasticloadbalancing": "elbv2", "states": "stepfunctions", "monitoring": "cloudwatch"}
+CLIENTS = {
+    "elasticloadbalancing": "elbv2",
+    "servicequotas": "service-quotas",
+    "states": "stepfunctions",
+    "monitoring": "cloudwatch",
+}
 
 
 @cache

@@ -11,11 +11,11 @@ from typing import Any
 import boto3
 import pytest
 
-from acquire_lock.app import handler as acquire
 from record_release.app import handler as record_release
 from slipway import history, plan, receipt, records, schema, validation
 from slipway.aws import states
 from slipway.errors import LockLost
+from slipway.lock import acquire
 from tests.unit.conftest import BUCKET, TABLE
 from tests.unit.fakes import install
 
@@ -223,7 +223,7 @@ def test_what_was_planned_stands_in_the_receipt_and_not_in_the_history(environme
 
 
 def lock(environment: dict[str, Any]) -> None:
-    acquire({"request": {"environment": environment, "release": {"id": "2"}}, "execution": EXECUTION}, None)
+    acquire({"environment": environment, "release": {"id": "2"}}, EXECUTION)
 
 
 def sort_keys() -> Sequence[str]:

@@ -173,6 +173,9 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
 BY_TAG = {"ssm:SendCommand": ":instance/"}
 """Resources that are there only with a server: tests/rehearsal asks for them."""
 
+# What refusals are called: EC2 has a word of its own, SNS another.
+REFUSED = ("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation")
+
 CLIENTS = {
     "elasticloadbalancing": "elbv2",
     "servicequotas": "service-quotas",
@@ -253,7 +256,7 @@ class World:
             getattr(client, operation)(**arguments)
         except ClientError as error:
             told = error.response["Error"]
-            denied = told["Code"] in ("AccessDenied", "AccessDeniedException", "AuthorizationError")
+            denied = told["Code"] in REFUSED
             return f"{told['Code']}: {told['Message']}" if denied else ""
         return ""
 

@@ -66,7 +66,7 @@ def test_drain_lingers_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_long_drain_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, LoadBalancer(draining=20))
+    use(monkeypatch, LoadBalancer(draining=30))
     assert targets.drain("g", ["i-1"], 30, patience()) == {"status": "draining"}
     assert targets.check_drained("g", ["i-1"], patience()) == {"status": "drained"}
 
@@ -91,7 +91,7 @@ def test_restore_lingers_until_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restore_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, LoadBalancer(warming=20))
+    use(monkeypatch, LoadBalancer(warming=30))
     assert targets.restore("g", ["i-1"], patience())["status"] == "waiting"
     assert targets.check("g", ["i-1"], patience())["status"] == "healthy"
 

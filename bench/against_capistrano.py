@@ -78,6 +78,7 @@ class Contest:
     def __init__(self, paths: host.Paths, outputs: Mapping[str, str]) -> None:
         self.paths = paths
         self.number = 0
+        self.courses: dict[str, str] = {}
         release.release(outputs, self.next_name(), paths)
         self.fleet: Fleet = fleet(paths, outputs)
         let_capistrano_in(self.fleet)
@@ -110,6 +111,8 @@ class Contest:
                 time.sleep(max(0.0, until + AFTER - time.time()))
             tally = running.tally()
         hosts, added = split(execution) if execution else (0.0, 0.0)
+        if execution:
+            self.courses[way] = course(execution)
         return Turn(
             way,
             until - began,
@@ -233,6 +236,13 @@ def timed(
     return time.time(), seen
 
 
+def course(execution: Watcher) -> str:
+    """Where the time of a release went, state by state (those of Foundations run beside each other)."""
+    steps = execution.lanes[execution.root].steps.values()
+    parts = [f"{step.name} {step.seconds(step.began):.1f}" for step in steps]
+    return " · ".join(parts) + " s"
+
+
 def rows(turns: Sequence[Turn]) -> Iterator[Number]:
     """What the turns of each way came to: medians, and sums of what went wrong; then the ratios."""
     median = {way: statistics.median(turn.seconds for turn in of(turns, way)) for way in WAYS}
@@ -270,5 +280,7 @@ def measured() -> Iterator[Number]:
             for way in WAYS:
                 turns.append(contest.turn(way))
                 say(turns[-1].line())
+        for way, course_of in contest.courses.items():
+            say(f"   {way}, its last turn: {course_of}")
         yield from rows(turns)
         yield from contest.back()

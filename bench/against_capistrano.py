@@ -17,21 +17,20 @@ from typing import Any
 import boto3
 
 from bench import releases, served
+from bench.added import Share, history
 from bench.contenders import (
     Capistrano,
     Fleet,
     Slipway,
+    ended,
     fleet,
     install_capistrano,
     let_capistrano_in,
-    split,
     tier,
-    watched,
 )
 from bench.number import Number
 from rehearsal import host, load, release, visit
 from rehearsal.host import say
-from tools.watch import Watcher
 
 ROUNDS = 2
 RATES = load.Rates(kept=80, fresh=10, posts=1)
@@ -78,7 +77,7 @@ class Contest:
     def __init__(self, paths: host.Paths, outputs: Mapping[str, str]) -> None:
         self.paths = paths
         self.number = 0
-        self.courses: dict[str, str] = {}
+        self.courses: dict[str, list[Share]] = {}
         release.release(outputs, self.next_name(), paths)
         self.fleet: Fleet = fleet(paths, outputs)
         let_capistrano_in(self.fleet)
@@ -107,21 +106,20 @@ class Contest:
                 began = time.time()
                 deployed = pool.submit(timed, contender, artifact, name)
                 until = self.in_service(seen, name, deployed)
-                ended, execution = deployed.result()
+                ended_at, shares = deployed.result()
                 time.sleep(max(0.0, until + AFTER - time.time()))
             tally = running.tally()
-        hosts, added = split(execution) if execution else (0.0, 0.0)
-        if execution:
-            self.courses[way] = course(execution)
+        if shares:
+            self.courses[way] = shares
         return Turn(
             way,
             until - began,
-            ended - began,
+            ended_at - began,
             sum(tally.sent.values()),
             sum(tally.failures.values()),
             len(self.lost(tally.posts)),
-            hosts,
-            added,
+            sum(share.hosts for share in shares),
+            sum(share.added for share in shares),
         )
 
     def in_service(self, seen: served.Seen, name: str, deployed: Future[Any] | None = None) -> float:
@@ -175,7 +173,7 @@ class Contest:
             began = time.time()
             arn = release.start(self.fleet.outputs["ReleaseStateMachineArn"], given)
             until = self.in_service(seen, former)
-            watched(arn)
+            ended(arn)
             release.receipt_of(arn)
         return until - began
 
@@ -192,8 +190,8 @@ class Contest:
             arn = release.start(outputs["ReleaseStateMachineArn"], given)
             seen.wait(name, LONGEST)
             until = self.in_service(seen, former)
-            states = watched(arn)
-        return until - states.lanes[arn].steps["PlanRollBack"].began.timestamp()
+            ended(arn)
+        return until - entered(arn, "PlanRollBack")
 
 
 ALL_AT_ONCE = {"strategy": "side_by_side", "canary": 0, "batch": "100%"}
@@ -228,19 +226,20 @@ def healthy() -> bool:
     return all(target["TargetHealth"]["State"] == "healthy" for target in targets)
 
 
+def entered(execution: str, state: str) -> float:
+    """When an execution came to a state (time.time())."""
+    for event in history(execution):
+        if event.get("stateEnteredEventDetails", {}).get("name") == state:
+            return float(event["timestamp"].timestamp())
+    raise release.Failed(f"{execution} has not come to {state}")
+
+
 def timed(
     contender: Slipway | Capistrano, artifact: release.Artifact, name: str
-) -> tuple[float, Watcher | None]:
-    """Deploy; when that had ended (time.time()), and Slipway's execution."""
-    seen = contender.deploy(artifact, name)
-    return time.time(), seen
-
-
-def course(execution: Watcher) -> str:
-    """Where the time of a release went, state by state (those of Foundations run beside each other)."""
-    steps = execution.lanes[execution.root].steps.values()
-    parts = [f"{step.name} {step.seconds(step.began):.1f}" for step in steps]
-    return " · ".join(parts) + " s"
+) -> tuple[float, list[Share]]:
+    """Deploy; when that had ended (time.time()), and whose Slipway's time was."""
+    shares = contender.deploy(artifact, name)
+    return time.time(), shares
 
 
 def rows(turns: Sequence[Turn]) -> Iterator[Number]:
@@ -280,7 +279,7 @@ def measured() -> Iterator[Number]:
             for way in WAYS:
                 turns.append(contest.turn(way))
                 say(turns[-1].line())
-        for way, course_of in contest.courses.items():
-            say(f"   {way}, its last turn: {course_of}")
+        for way, shares in contest.courses.items():
+            say("\n".join([f"   {way}, its last turn, state by state:", *(share.line() for share in shares)]))
         yield from rows(turns)
         yield from contest.back()

@@ -18,10 +18,9 @@ from typing import Any
 
 import boto3
 
-from bench.releases import own_time
+from bench import added
 from rehearsal import host, release
 from rehearsal.machines.places import CONTROL_PLANE_MARK
-from tools.watch import Watcher
 
 HERE = Path(__file__).parent / "capistrano"
 ON_HOST = ("capistrano", "openssh-client")
@@ -81,35 +80,22 @@ class Slipway:
         """Its application is the one that nginx serves."""
         self.fleet.script("serve.sh", "slipway")
 
-    def deploy(self, artifact: release.Artifact, name: str) -> Watcher:
-        """Upload, release, see it to its end. Raises Failed."""
+    def deploy(self, artifact: release.Artifact, name: str) -> list[added.Share]:
+        """Upload, release, see it to its end; whose its time was. Raises Failed."""
         outputs = self.fleet.outputs
         place = release.upload(artifact, outputs["ArtifactBucket"])
         given = release.first_input(name, place, artifact.sha256)
         given["rollout"] |= self.rollout
         arn = release.start(outputs["ReleaseStateMachineArn"], given)
-        execution = watched(arn)
-        release.receipt_of(arn)
-        return execution
+        ended(arn)
+        return added.shares(arn, release.receipt_of(arn)["states"])
 
 
-def watched(arn: str) -> Watcher:
-    """An execution, once it has ended. Looked at only then: looking on is no part of a release."""
+def ended(arn: str) -> None:
+    """Wait for the end of an execution. Not more is asked meanwhile: looking on is no part of a release."""
     states = boto3.client("stepfunctions")
     while states.describe_execution(executionArn=arn)["status"] == "RUNNING":
         time.sleep(0.2)
-    watcher = Watcher(states, arn)
-    watcher.poll()
-    return watcher
-
-
-def split(execution: Watcher) -> tuple[float, float]:
-    """Seconds that the servers' own commands took, one after another, and what the orchestrator added."""
-    top = execution.lanes[execution.root]
-    assert top.began is not None
-    assert top.ended is not None
-    hosts = own_time(execution)
-    return hosts, (top.ended - top.began).total_seconds() - hosts
 
 
 @dataclass(frozen=True)
@@ -123,8 +109,8 @@ class Capistrano:
         """Its application is the one that nginx serves."""
         self.fleet.script("serve.sh", "capistrano")
 
-    def deploy(self, artifact: release.Artifact, name: str) -> None:
-        """Run it to its end. Raises Failed with the end of its output."""
+    def deploy(self, artifact: release.Artifact, name: str) -> list[added.Share]:
+        """Run it to its end; nothing is known in detail. Raises Failed with the end of its output."""
         keys = self.fleet.paths.run / "capistrano"
         variables = {
             "HOME": str(keys),
@@ -150,6 +136,7 @@ class Capistrano:
             raise release.Failed(
                 f"cap production deploy of {name} failed; the end of {log}:\n{host.tail(log)}"
             )
+        return []
 
 
 def install_capistrano() -> None:

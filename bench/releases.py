@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import boto3
 
@@ -14,7 +13,7 @@ from bench import added
 from bench.number import Number
 from rehearsal import host, release
 from rehearsal.host import say
-from tools.watch import Watcher, decoded, watch
+from tools.watch import watch
 
 
 @contextmanager
@@ -75,29 +74,6 @@ def timed(paths: host.Paths, outputs: Mapping[str, str], name: str) -> Timed:
         say(share.line())
     hosts = sum(share.hosts for share in shares)
     return Timed(watched.transitions(), (top.ended - top.began).total_seconds(), hosts)
-
-
-def own_time(watched: Watcher) -> float:
-    """Seconds that the servers' commands took: of each nested command its slowest server, of a roll-out the
-    activations of one wave after another. What the load balancer needs to let go and to take back is not
-    theirs."""
-    states = boto3.client("stepfunctions")
-    total = 0.0
-    for arn in watched.lanes:
-        described = states.describe_execution(executionArn=arn)
-        output = decoded(described.get("output"))
-        results: list[dict[str, Any]] = output.get("results", []) if "commandId" in output else []
-        total += max((float(result["seconds"]) for result in results), default=0.0)
-        if arn != watched.root:
-            total += activations(decoded(described.get("input")), output)
-    return total
-
-
-def activations(given: Mapping[str, Any], output: Mapping[str, Any]) -> float:
-    """Seconds of a roll-out's activations, one wave after another: of a wave's servers the slowest."""
-    seconds = {one["server"]: float(one["seconds"]["activate"]) for one in output.get("servers", [])}
-    waves: list[Mapping[str, Any]] = given.get("waves", [])
-    return sum(max((seconds.get(server, 0.0) for server in wave["servers"]), default=0.0) for wave in waves)
 
 
 ALARM = "rings"

@@ -8,7 +8,6 @@ from bench import served
 from bench.__main__ import MEASURES, arguments
 from bench.against_capistrano import DRAIN, PARALLEL, SEQUENCE, SIDE_BY_SIDE, WAYS, Turn, rows
 from bench.number import Number, table
-from bench.releases import activations
 from bench.scale import limited, small
 
 
@@ -115,11 +114,3 @@ def test_all_servers_serve_a_release_since_the_last_of_them_does() -> None:
     assert seen.since("r1") is None
     seen._serves["b"] = ("r2", 5.0)
     assert seen.wait("r2", 5) == 5.0
-
-
-def test_servers_of_a_wave_are_activated_at_the_same_time() -> None:
-    took = {"i-1": 3.0, "i-2": 5.0, "i-3": 4.0}
-    output = {"servers": [{"server": server, "seconds": {"activate": one}} for server, one in took.items()]}
-    assert activations({"waves": [{"servers": ["i-1", "i-2"]}, {"servers": ["i-3"]}]}, output) == 9.0
-    assert activations({"waves": [{"servers": ["i-1"]}]}, {}) == 0.0
-    assert activations({"step": "prepare"}, {"results": []}) == 0.0

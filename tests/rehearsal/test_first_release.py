@@ -55,7 +55,9 @@ def test_a_plan_tells_what_changes_and_what_the_gate_would_refuse(
     group = next(change for change in rows["web"]["changes"] if change["resource"] == "Group")
     assert ("MaxSize", ["parameter MaxSize"]) in [(why["property"], why["causes"]) for why in group["why"]]
     assert "network/Vpc" in answer["allow"]
-    assert any("Vpc (AWS::EC2::VPC) would be replaced" in sentence for sentence in answer["blocked"])
+    said = "; ".join(answer["blocked"])
+    assert "Vpc (AWS::EC2::VPC)" in said
+    assert "be replaced (because of CidrBlock): lost would be the network" in said
     assert sorted(server for wave in answer["waves"] for server in wave["servers"]) == sorted(
         region.servers()
     )

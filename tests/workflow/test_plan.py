@@ -14,7 +14,8 @@ from tests.workflow.test_release import release
 
 PLANNED = ["ValidateInput", "PlanWanted?", "PreviewTiers", "Previewed?"]
 REFUSED = ["ExplainFailure", "Begun?", "Clean?", "FailedClean"]
-READS = {"ValidateInput", "PreviewTiers", "CheckServers", "WritePlan", "ExplainFailure"}
+READS = {"ValidateInput", "PreviewTiers", "CheckServers", "Preflight", "WritePlan", "ExplainFailure"}
+WRITTEN = ["PreflightPlan", "WritePlan"]
 
 
 def planned(seconds: Mapping[str, str] | None = None, **overrides: Answer) -> tuple[Functions, Execution]:
@@ -27,7 +28,7 @@ def planned(seconds: Mapping[str, str] | None = None, **overrides: Answer) -> tu
 def test_a_plan_walks_exactly_these_states_and_its_answer_is_the_output() -> None:
     functions, execution = planned()
     assert execution.status == "SUCCEEDED"
-    assert execution.path == [f"Release.{name}" for name in [*PLANNED, "CheckPlannedServers", "WritePlan"]]
+    assert execution.path == [f"Release.{name}" for name in [*PLANNED, "CheckPlannedServers", *WRITTEN]]
     [given] = functions.payloads("WritePlan")
     assert [row["tier"] for row in given["previews"]["rows"]] == list(OUTPUTS)
     assert [wave["servers"] for wave in given["servers"]["waves"]] == [["i-1"], ["i-2"]]
@@ -36,7 +37,7 @@ def test_a_plan_walks_exactly_these_states_and_its_answer_is_the_output() -> Non
 
 def test_a_plan_of_a_first_release_asks_no_servers() -> None:
     functions, execution = planned(PreviewTiers=lambda payload: {**previewed(payload), "outputs": {}})
-    assert execution.of("Release") == [*PLANNED, "WritePlan"]
+    assert execution.of("Release") == [*PLANNED, *WRITTEN]
     assert functions.payloads("WritePlan")[0]["servers"] is None
 
 
@@ -46,11 +47,26 @@ def test_a_plan_without_its_servers_is_still_one() -> None:
     assert functions.payloads("WritePlan")[0]["servers"] is None
 
 
+def test_what_preflight_finds_stands_in_the_plan_and_ends_nothing() -> None:
+    problem = {"check": "disk", "where": "i-1", "what": "is full", "next": "make room"}
+    found = {"problems": [problem], "warnings": [], "servers": [{"server": "i-1", "result": None}]}
+    functions, execution = planned(Preflight=always(found))
+    assert execution.status == "SUCCEEDED"
+    assert [call["refuse"] for call in functions.payloads("Preflight")] == [False]
+    assert functions.payloads("WritePlan")[0]["preflight"] == {**found, "servers": []}
+
+
+def test_a_plan_without_preflight_is_still_one() -> None:
+    functions, execution = planned(Preflight=fails("AwsRefused"))
+    assert execution.status == "SUCCEEDED"
+    assert functions.payloads("WritePlan")[0]["preflight"] is None
+
+
 def test_change_sets_are_waited_for() -> None:
     still = always({"status": "previewing", "rows": [], "outputs": {}, "detail": "computes web"})
     functions, execution = planned(PreviewTiers=then(still, previewed))
     again = ["WaitForPreviews", "PreviewTiers", "Previewed?"]
-    assert execution.of("Release") == [*PLANNED, *again, "CheckPlannedServers", "WritePlan"]
+    assert execution.of("Release") == [*PLANNED, *again, "CheckPlannedServers", *WRITTEN]
     assert [call["discard"] for call in functions.payloads("PreviewTiers")] == [False, False]
 
 

@@ -257,7 +257,7 @@ NAMELESS = (
     "ec2:Describe*",
     "elasticloadbalancing:Describe*",
     "kms:CreateKey",
-    "kms:List*",
+    "kms:ListAliases",
     "logs:DescribeLogGroups",
     "logs:DescribeResourcePolicies",
     "rds:DescribeDB*",
@@ -385,13 +385,20 @@ def _name(resource: Resource, *members: str) -> str:
 
 def _s3(action: str, resource: Resource, place: Place) -> list[str]:
     properties = resource.properties
-    stored = properties.get("Code") or properties.get("Content") or {}
-    if resource.kind.startswith("AWS::Lambda::"):
-        if not isinstance(stored, Mapping) or "S3Bucket" not in stored:
-            return []
-        return [f"arn:{place.partition}:s3:::{stored['S3Bucket']}/{stored.get('S3Key', '')}"]
+    if action == "s3:GetObject":
+        return [f"arn:{place.partition}:s3:::{stored}" for stored in _stored(properties)]
     bucket = properties.get("Bucket") if resource.kind == "AWS::S3::BucketPolicy" else None
     return [f"arn:{place.partition}:s3:::{bucket or _name(resource, 'BucketName').lower()}"]
+
+
+def _stored(properties: Mapping[str, Any]) -> Iterator[str]:
+    """What a resource is made of, where that lies in a bucket: bucket/key."""
+    for member in ("Code", "Content", "DefinitionS3Location"):
+        place = properties.get(member)
+        if isinstance(place, Mapping):
+            bucket, key = place.get("S3Bucket") or place.get("Bucket"), place.get("S3Key") or place.get("Key")
+            if bucket:
+                yield f"{bucket}/{key}"
 
 
 def _logs(action: str, resource: Resource, place: Place) -> list[str]:

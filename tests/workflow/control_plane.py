@@ -19,6 +19,7 @@ from typing import Any
 
 import boto3
 
+from rehearsal import users
 from tests.workflow.engine import ROOT
 
 BIN = Path(sys.executable).parent
@@ -127,8 +128,16 @@ def deployed(folder: Path) -> Iterator[ControlPlane]:
     """A control plane with the orchestrator in it; `folder` takes its state and the build."""
     with _region(folder / "region") as settings:
         _sam(settings, "build", "--build-dir", str(folder / "build"))
+        iam: Any = boto3.client(
+            "iam",
+            endpoint_url=settings["AWS_ENDPOINT_URL"],
+            region_name=settings["AWS_REGION"],
+            aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+        )
+        place = {"REGION": settings["AWS_REGION"], "ACCOUNT": "000000000000"}
         _sam(
-            settings,
+            {**settings, **users.make(iam, "deploy", place)},
             *("deploy", "--template-file", str(folder / "build" / "template.yaml")),
             *("--config-file", str(ROOT / "samconfig.toml"), "--parameter-overrides", *PARAMETERS),
         )

@@ -19,6 +19,7 @@ from typing import Any
 
 import boto3
 
+from rehearsal import users
 from rehearsal.host import ROOT, Log, Paths, Unable
 from rehearsal.machines import build_image
 from tools.watch import Watcher, watch
@@ -89,9 +90,20 @@ def become_operator(operator: Mapping[str, str]) -> None:
     os.environ.update(chosen)
 
 
-def run_sam(log_file: Path, *arguments: str) -> None:
+_released_by: list[boto3.Session] = []
+"""Who releases, as soon as there is something to release with."""
+
+
+def client(service: str) -> Any:
+    """A client of the user who may release and nothing else, once `deploy` has made that user."""
+    make: Any = _released_by[-1].client if _released_by else boto3.client
+    return make(service)
+
+
+def run_sam(log_file: Path, *arguments: str, user: Mapping[str, str] | None = None) -> None:
     """Run `sam` with its output in a file. Raises Failed with the end of it."""
     environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", "PATH": f"{SAM.parent}:{os.environ['PATH']}"}
+    environment |= user or {}
     with log_file.open("wb") as output:
         done = subprocess.run(
             [SAM, *arguments], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
@@ -108,11 +120,22 @@ def build(paths: Paths) -> None:
 
 
 def deploy(paths: Paths) -> dict[str, str]:
-    """`sam deploy` of what was built. Returns the stack's outputs."""
+    """`sam deploy` of what was built, by a user who may do that and nothing else; then make the one who may
+    release and nothing else (docs/policies). Returns the stack's outputs.
+    """
+    iam, session = boto3.client("iam"), boto3.Session()
+    account = boto3.client("sts").get_caller_identity()["Account"]
+    names = {"REGION": str(session.region_name), "ACCOUNT": account}
     overrides = [f"{name}={value}" for name, value in PARAMETERS.items()]
-    run_sam(paths.state / "sam-deploy.log", "deploy", "--no-progressbar", "--parameter-overrides", *overrides)
+    arguments = ("deploy", "--no-progressbar", "--parameter-overrides", *overrides)
+    run_sam(paths.state / "sam-deploy.log", *arguments, user=users.make(iam, "deploy", names))
     stack = boto3.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    key = users.make(iam, "release", {**names, "BUCKET": outputs["ArtifactBucket"]})
+    _released_by.append(
+        boto3.Session(key["AWS_ACCESS_KEY_ID"], key["AWS_SECRET_ACCESS_KEY"], region_name=names["REGION"])
+    )
+    return outputs
 
 
 @dataclass(frozen=True)
@@ -143,7 +166,7 @@ def package(release: str, folder: Path, overlay: Path | None = None) -> Artifact
 def upload(artifact: Artifact, bucket: str) -> str:
     """Put a release where servers fetch it. Returns its s3:// address."""
     key = f"releases/{APPLICATION.name}/{artifact.file.name}"
-    boto3.client("s3").upload_file(str(artifact.file), bucket, key)
+    client("s3").upload_file(str(artifact.file), bucket, key)
     return f"s3://{bucket}/{key}"
 
 
@@ -159,7 +182,7 @@ def first_input(release: str, artifact: str, sha256: str) -> dict[str, Any]:
 def start(machine: str, given: Mapping[str, Any]) -> str:
     """Start an execution. Returns its ARN."""
     name = f"{given['release']['id']}-{time.strftime('%H%M%S')}"
-    started = boto3.client("stepfunctions").start_execution(
+    started = client("stepfunctions").start_execution(
         stateMachineArn=machine, name=name, input=json.dumps(given)
     )
     return str(started["executionArn"])
@@ -167,7 +190,7 @@ def start(machine: str, given: Mapping[str, Any]) -> str:
 
 def receipt_of(arn: str) -> dict[str, Any]:
     """The output of an execution that has ended. Raises Failed with its explanation."""
-    ended = boto3.client("stepfunctions").describe_execution(executionArn=arn)
+    ended = client("stepfunctions").describe_execution(executionArn=arn)
     if ended["status"] == "SUCCEEDED":
         receipt: dict[str, Any] = json.loads(ended["output"])
         return receipt
@@ -199,14 +222,14 @@ def release(outputs: Mapping[str, str], name: str, paths: Paths) -> Released:
     artifact = package(name, paths.run / "releases")
     place = upload(artifact, outputs["ArtifactBucket"])
     arn = start(outputs["ReleaseStateMachineArn"], first_input(name, place, artifact.sha256))
-    watched = watch(boto3.client("stepfunctions"), arn)
+    watched = watch(client("stepfunctions"), arn)
     return Released(arn, receipt_of(arn), watched)
 
 
 def plan(outputs: Mapping[str, str], given: Mapping[str, Any]) -> Released:
     """Ask what a release would do, and show it. `given`: that release's input. Raises Failed."""
     arn = start(outputs["ReleaseStateMachineArn"], {**given, "plan": True})
-    watched = watch(boto3.client("stepfunctions"), arn)
+    watched = watch(client("stepfunctions"), arn)
     answer = receipt_of(arn)
     print(f"\n{answer['text']}", end="", flush=True)
     return Released(arn, answer, watched)

@@ -22,6 +22,8 @@ def policy(name: str, names: Mapping[str, str]) -> dict[str, Any]:
 def make(iam: Any, name: str, names: Mapping[str, str]) -> dict[str, str]:
     """A user of that name with the policy of that name alone; the key's variables for its clients."""
     iam.create_user(UserName=name)
-    iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps(policy(name, names)))
+    # A managed policy, as a person would make of it: an inline one of a user has 2,048 characters at most.
+    made = iam.create_policy(PolicyName=f"slipway-{name}", PolicyDocument=json.dumps(policy(name, names)))
+    iam.attach_user_policy(UserName=name, PolicyArn=made["Policy"]["Arn"])
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}

@@ -305,3 +305,45 @@ def test_every_star_is_explained_where_it_stands(file: str) -> None:
                 above -= 1
             told = lines[above].lstrip().startswith("#") or any("#" in one for one in lines[begin:number])
             assert told, f"{file}:{number + 1}"
+
+
+# --- people: the published policies, under which the rehearsal deploys and releases ---
+
+
+def test_who_deploys_may_do_what_the_stacks_types_and_sam_need_and_nothing_else() -> None:
+    registry = handler_permissions.registry().values()
+    asked = {action.lower() for some in registry for actions in some.values() for action in actions}
+    asked |= {action.lower() for action in TAGGING} | {"s3:getobject", "s3:putobject"}
+    for statement in published("deploy"):
+        for action in listed(statement["Action"]):
+            known = any(fnmatchcase(one, action.lower()) for one in asked)
+            assert known or action.startswith("cloudformation:"), action
+            narrow = "*" not in listed(statement["Resource"]) or LOOKS.match(action)
+            assert narrow or action == "kms:CreateKey", action
+
+
+def test_who_releases_may_start_and_watch_and_change_nothing_else() -> None:
+    changing = {
+        action: statement["Resource"]
+        for statement in published("release")
+        for action in listed(statement["Action"])
+        if not LOOKS.match(action)
+    }
+    assert changing == {
+        "s3:AbortMultipartUpload": "arn:aws:s3:::BUCKET/releases/*",
+        "s3:PutObject": "arn:aws:s3:::BUCKET/releases/*",
+        "states:StartExecution": "arn:aws:states:REGION:ACCOUNT:stateMachine:slipway-release",
+        "states:StopExecution": "arn:aws:states:REGION:ACCOUNT:execution:slipway-release:*",
+    }
+
+
+def published(name: str) -> list[Json]:
+    found: list[Json] = json.loads((ROOT / "docs" / "policies" / f"{name}.json").read_text())["Statement"]
+    return found
+
+
+def test_published_policies_fit_into_a_managed_policy() -> None:
+    """6,144 characters without white space."""
+    for name in ("deploy", "release"):
+        text = json.dumps(published(name), separators=(",", ":"))
+        assert len(text.replace("REGION", "ap-southeast-1").replace("ACCOUNT", "123456789012")) < 6100, name

@@ -114,7 +114,7 @@ class Rehearsed:
     def release(self, given: dict[str, Any], meanwhile: Callable[[str], None] | None = None) -> Ended:
         """Execute to the end, whatever it is. `meanwhile` is given the execution's ARN on another thread."""
         began = time.monotonic()
-        states = self.client("stepfunctions")
+        states = release.client("stepfunctions")
         arn = release.start(self.outputs["ReleaseStateMachineArn"], given)
         with ThreadPoolExecutor(1) as pool:
             other = pool.submit(meanwhile, arn) if meanwhile else None

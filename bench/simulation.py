@@ -152,6 +152,12 @@ class Cloud:
             ]
         }
 
+    # EC2
+
+    def pages_of_describe_instances(self, Filters: Sequence[Json]) -> Iterator[Json]:
+        running = [{"InstanceId": server, "State": {"Name": "running"}} for server in Filters[0]["Values"]]
+        yield {"Reservations": [{"Instances": running}]}
+
     # Systems Manager
 
     def pages_of_describe_instance_information(self, Filters: Sequence[Json]) -> Iterator[Json]:

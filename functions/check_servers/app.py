@@ -9,4 +9,5 @@ from slipway.task import Answer, Event, task
 @task
 def handler(event: Event, context: Any) -> Answer:
     """{environment, outputs, rollout} → {status, servers, waves, drainWaves, detail}."""
-    return servers.check(event["outputs"]["web"]["AutoScalingGroupName"], event["rollout"])
+    web = event["outputs"]["web"]
+    return servers.check(web["AutoScalingGroupName"], event["rollout"], web["TargetGroupArn"])

@@ -8,8 +8,8 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{restorePoint, request, error, cause, phase, rollback, execution} → {ending, error, what, where, next,
-    …}."""
+    """{restorePoint, migrated, lost, request, error, cause, phase, rollback, execution} → {ending, error,
+    what, where, next, command, …}."""
     return failure.explain(
         event["request"],
         event["error"],
@@ -17,4 +17,7 @@ def handler(event: Event, context: Any) -> Answer:
         event["phase"],
         event["rollback"],
         event["restorePoint"],
+        bool(event["migrated"]),
+        event["lost"] or [],
+        event["execution"]["arn"],
     )

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from slipway import waves
+from slipway import roll_back, waves
 from slipway.task import Answer, Event, task
 
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{waves, cause} → {waves}. `cause`: of the roll-out that failed, or anything else."""
-    return {"waves": waves.back(event["waves"], waves.begun(event["cause"]))}
+    """{waves, cause} → {waves, lost}. `cause`: of the roll-out that failed, or anything else."""
+    planned = roll_back.plan(event["waves"], waves.begun(event["cause"]))
+    roll_back.assure_somebody(event["waves"], planned["lost"])
+    return planned

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway import history, lock, records, stacks, tiers, waves
+from slipway import history, lock, records, roll_back, stacks, tiers
 from slipway.aws import cloudformation, states
 
 # States of the release: the one that lists pending migrations, the one that runs them, and the first after it
@@ -29,13 +29,13 @@ Json = Mapping[str, Any]
 
 def take_over(given: Json, execution: str) -> dict[str, Any]:
     """{"status", "environment", "lock", "request", "execution", "error", "cause", "phase", "strategy",
-    "waves", "migrations", "outputs"}.
+    "waves", "lost", "migrations", "outputs"}.
 
     `given`: {"environment": name}, or an event of EventBridge about an execution of the release.
     `status`: nothing (nobody is to be cleaned up after; there is nothing else in the answer) · recorded (the
     release had succeeded, only its lock is left) · taken. `execution`: the one that ended, {"arn", "name",
     "startedAt"}; `error`, `cause`, `phase`: how and where; `waves`: [{"servers"}] that may be on its
-    release, the last first.
+    release, the last first, without those that are `lost`: they run no more.
     """
     environment = given.get("environment") or environment_of(_input(given["detail"]))
     item = lock.take_over(environment, execution) if environment else None
@@ -52,7 +52,7 @@ def take_over(given: Json, execution: str) -> dict[str, Any]:
         "lock": {"environment": environment, "fence": item["fence"]},
         "request": request,
         "execution": {"arn": item["of"], "name": ended["name"], "startedAt": _text(ended["startDate"])},
-        **how(ended, entered, bool(begun["waves"]), _innermost(children)),
+        **how(ended, entered, bool(begun["waves"] or begun["lost"]), _innermost(children)),
         **begun,
         "migrations": migrations(events),
         "outputs": {tier: _outputs(str(environment), tier) for tier in ("web", "load_balancer")},
@@ -92,14 +92,15 @@ def _first(output: Json | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:
 
 
 def _begun(children: Sequence[str]) -> dict[str, Any]:
-    """{"strategy", "waves"}: how the roll-out went, and the waves that it had begun, the last first."""
+    """{"strategy", "waves", "lost"}: how the roll-out went, the waves that it had begun, the last first, and
+    the servers that run no more."""
     roll_out = next((child for child in children if child.endswith(ROLL_OUT)), None)
     if roll_out is None:
-        return {"strategy": "drain", "waves": []}
+        return {"strategy": "drain", "waves": [], "lost": []}
     events, _ = states.history(roll_out)
     given = json.loads(states.described(roll_out)["input"])
     number = names(events).count(WAVE[given["strategy"]])
-    return {"strategy": given["strategy"], "waves": waves.back(given["waves"], number)}
+    return {"strategy": given["strategy"], **roll_back.plan(given["waves"], number)}
 
 
 def _input(detail: Json) -> str:

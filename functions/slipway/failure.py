@@ -9,7 +9,8 @@ error), and a Fail state's, whose cause is already {"what", "where", "next"}.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,8 +50,15 @@ def explain(
     phase: str,
     rollback: Mapping[str, Any] | None,
     restore_point: Mapping[str, Any] | None = None,
+    migrated: bool = False,
+    lost: Sequence[str] = (),
+    execution: str = "",
 ) -> dict[str, Any]:
-    """{"ending", "error", "what", "where", "next", "phase", "details", "rollback"}."""
+    """{"ending", "error", "what", "where", "next", "command", "phase", "details", "rollback", "lost"}.
+
+    `migrated`: whether migrations ran; `lost`: servers that do not run any more; `execution`: ARN of the
+    release. `command`: what to run next, None if something else has to be done first.
+    """
     named = unwrap(error, cause)
     undone = rolled_back(rollback)
     end = ending(named, phase, rollback, bool(request and request.get("previous")))
@@ -63,15 +71,17 @@ def explain(
             filter(
                 None,
                 [
-                    situation(request, phase, rollback, end),
+                    situation(request, phase, rollback, end, migrated, lost),
                     _restorable(phase, restore_point),
                     named.next or _advice(named.error),
                 ],
             )
         ),
+        "command": command(request, named.error, end, execution),
         "phase": phase,
         "details": dict(named.details or {}),
         "rollback": undone,
+        "lost": list(lost),
     }
 
 
@@ -138,15 +148,41 @@ def rolled_back(rollback: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"status": "failed", "error": named.error, "what": named.what, "where": named.where}
 
 
+def command(request: Mapping[str, Any] | None, error: str, end: str, execution: str) -> str | None:
+    """What to run next: after a clean failure the same release again, once its cause is removed; after a
+    dirty one the release before."""
+    if request is None or not execution or error == "InvalidInput":
+        return None
+    region = execution.split(":")[3]
+    machine = ":".join(execution.replace(":execution:", ":stateMachine:").split(":")[:7])
+    begin = f"aws stepfunctions start-execution --region {region} --state-machine-arn {machine} --input "
+    previous = (request.get("previous") or {}).get("id")
+    if end == DIRTY and previous and error != "TierFailed":
+        back = {"environment": request["environment"]["name"], "release": {"id": previous}}
+        return begin + shlex.quote(json.dumps(back, separators=(",", ":")))
+    given = f"aws stepfunctions describe-execution --region {region} --execution-arn {execution}"
+    return f'{begin}"$({given} --query input --output text)"'
+
+
 def situation(
-    request: Mapping[str, Any] | None, phase: str, rollback: Mapping[str, Any] | None, end: str
+    request: Mapping[str, Any] | None,
+    phase: str,
+    rollback: Mapping[str, Any] | None,
+    end: str,
+    migrated: bool = False,
+    lost: Sequence[str] = (),
 ) -> str:
     """What state the fleet is in."""
     if phase in ("validate input", "acquire lock") or request is None:
         return ""
     previous = (request.get("previous") or {}).get("id")
     said = _serving(request, phase, rollback, previous)
-    if phase in TOUCHES_SERVERS | {"migrate"} and request["release"]["migrate"]:
+    if lost:
+        said += (
+            f" Lost meanwhile, whatever the cause: {', '.join(lost)}. Auto Scaling replaces what is lost; a"
+            " replacement serves when a release is started after it has come into service."
+        )
+    if migrated or phase == "migrate":
         said += " Migrations are not undone: see that the schema fits."
     return said + (" A person is needed." if end == DIRTY else "")
 
@@ -174,9 +210,10 @@ def _serving(
             f"rollout.onFailure is stop: servers of the waves begun may have {request['release']['id']}, "
             f"all others serve {previous}; to go back, release {previous} again."
         )
+    why = (rolled_back(rollback) or {}).get("what", "")
     return (
-        f"Release {previous} could not be put back everywhere: it and {request['release']['id']} may be "
-        "mixed; the step report tells each server's release."
+        f"Release {previous} could not be put back everywhere{': ' if why else ''}{why}. It and "
+        f"{request['release']['id']} may be mixed: the step report tells each server's release."
     )
 
 

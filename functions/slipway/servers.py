@@ -6,21 +6,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway import waves
-from slipway.aws import autoscaling, ssm
+from slipway.aws import autoscaling, ec2, elb, ssm
 from slipway.patience import DEFAULT, Patience, linger
 
 
-def check(group: str, rollout: Mapping[str, Any], patience: Patience = DEFAULT) -> dict[str, Any]:
+def check(
+    group: str, rollout: Mapping[str, Any], targets: str | None = None, patience: Patience = DEFAULT
+) -> dict[str, Any]:
     """{"status": "ready" | "waiting", "servers": [{"id", "zone", "address"}] that are, "waves": [{"servers":
     [ids]}] in which they get a release, "drainWaves": the same if they have to be drained, "detail": what the
-    others lack}."""
+    others lack}. `targets`: ARN of the target group."""
     seen = linger(lambda: _look(group), lambda seen: seen["status"] == "ready", patience)
     if seen["status"] == "waiting":
         trouble = last_failure(autoscaling.activities(group))
         seen["detail"] += f"; {trouble}" if trouble else ""
-    found = seen["servers"]
-    drained = waves.cut(found, {**rollout, "strategy": "drain"})
-    return {**seen, "waves": waves.cut(found, rollout), "drainWaves": drained}
+    found, idle = seen["servers"], _idle(seen["servers"], targets)
+    drained = waves.cut(found, {**rollout, "strategy": "drain"}, idle)
+    return {**seen, "waves": waves.cut(found, rollout, idle), "drainWaves": drained}
+
+
+def _idle(found: Sequence[Mapping[str, Any]], targets: str | None) -> set[str]:
+    """Those that the load balancer sends nobody to."""
+    health = elb.health(targets) if targets else []
+    healthy = {one["Target"]["Id"] for one in health if one["TargetHealth"]["State"] == "healthy"}
+    return {server["id"] for server in found} - healthy
 
 
 def _look(name: str) -> dict[str, Any]:
@@ -81,6 +90,18 @@ def gone(servers: Sequence[str]) -> set[str]:
     """
     members = autoscaling.members(servers) if servers else {}
     return {server for server in servers if server not in members or _leaves(members[server])}
+
+
+def lost(servers: Sequence[str]) -> set[str]:
+    """Those that do not run any more: they broke, or somebody ended them."""
+    states = ec2.states(servers)
+    return {server for server in servers if states.get(server) not in ("pending", "running")}
+
+
+def silent(servers: Sequence[str]) -> set[str]:
+    """Those whose agent cannot be reached, whatever they do."""
+    agents = ssm.agents(servers)
+    return {server for server in servers if agents.get(server, {}).get("PingStatus") != "Online"}
 
 
 def last_failure(activities: Sequence[Mapping[str, Any]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from slipway import servers as fleet
 from slipway.aws import elb
-from slipway.errors import CapacityMissing
+from slipway.errors import CapacityMissing, VerificationFailed
 from slipway.patience import DEFAULT, Patience, linger
 
 Target = dict[str, str]
@@ -55,12 +55,36 @@ def _draining(group: str, servers: Sequence[str]) -> list[str]:
 
 
 def restore(group: str, servers: Sequence[str], patience: Patience = DEFAULT) -> dict[str, Any]:
-    """Puts servers back; those that are in stay in. Answers what `check` answers."""
+    """Puts servers back; those that are in stay in. Answers what `check` answers; raises VerificationFailed
+    if some do not run any more, with the others back."""
     gone = fleet.gone(servers)
     staying = [server for server in servers if server not in gone]
-    if staying:
-        elb.register(group, staying)
+    lost = _register(group, staying) if staying else []
+    if lost:
+        raise VerificationFailed(
+            f"the load balancer does not take {', '.join(lost[:MOST_TOLD])} back: not running any more",
+            f"server {lost[0]}",
+            "see in EC2 what became of it; Auto Scaling replaces it",
+            servers=lost[:MOST_TOLD],
+        )
     return check(group, servers, patience)
+
+
+def _register(group: str, servers: Sequence[str]) -> list[str]:
+    """Those that could not be registered, because they do not run. Elastic Load Balancing refuses all that
+    it is asked for if one does not: then each is registered by itself."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    try:
+        elb.register(group, servers)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("InvalidTarget", "InvalidTargetException"):
+            raise
+    else:
+        return []
+    if len(servers) == 1:
+        return list(servers)
+    return [lost for server in servers for lost in _register(group, [server])]
 
 
 def check(group: str, servers: Sequence[str], patience: Patience = DEFAULT) -> dict[str, Any]:

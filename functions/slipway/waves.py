@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from slipway.schema import Problem
@@ -16,13 +16,14 @@ Server = Mapping[str, Any]
 Wave = dict[str, list[str]]
 
 
-def cut(servers: Sequence[Server], rollout: Mapping[str, Any]) -> list[Wave]:
+def cut(servers: Sequence[Server], rollout: Mapping[str, Any], idle: Collection[str] = ()) -> list[Wave]:
     """[{"servers": [ids]}] of servers [{"id", "zone"}], in the order in which they get the release.
 
     Each wave is spread over the zones. With `drain` one server at least stays in service, unless there is
-    but one.
+    but one. Those that are `idle` (they serve nobody now) come first: nobody misses them meanwhile, and the
+    others can be spared once they serve.
     """
-    ids = [server["id"] for server in _alternating(servers)]
+    ids = sorted((server["id"] for server in _alternating(servers)), key=lambda server: server not in idle)
     sizes = _sizes(len(ids), rollout)
     return [{"servers": wave} for wave in _slices(ids, sizes)]
 

@@ -15,13 +15,14 @@ from tests.unit.golden import Case, cases
 
 @cases("failure")
 def test_explain(case: Case) -> None:
-    told = handler(
-        {"restorePoint": None, **case["given"], "execution": {"arn": "a", "name": "n", "startedAt": "s"}},
-        None,
-    )
+    given = {"restorePoint": None, "migrated": None, "lost": [], **case["given"]}
+    told = handler({**given, "execution": {"arn": ARN, "name": "n", "startedAt": "s"}}, None)
     assert {key: told[key] for key in case["expect"]} == case["expect"]
     assert {"ending", "error", "what", "where", "next"} <= set(told)
     json.dumps(told)
+
+
+ARN = "arn:aws:states:eu-central-1:1:execution:slipway-release:2-101112"
 
 
 def classes() -> list[type[errors.SlipwayError]]:

@@ -51,9 +51,24 @@ class Ssm(Paging):
         }
 
 
+class Targets:
+    """Elastic Load Balancing."""
+
+    def __init__(self, states: dict[str, str]) -> None:
+        self.states = states
+
+    def describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:
+        return {
+            "TargetHealthDescriptions": [
+                {"Target": {"Id": server}, "TargetHealth": {"State": state}}
+                for server, state in self.states.items()
+            ]
+        }
+
+
 def look(monkeypatch: pytest.MonkeyPatch, group: AutoScaling, ssm: Ssm) -> dict[str, Any]:
     install(monkeypatch, autoscaling=group, ssm=ssm)
-    return servers.check("web", ROLLOUT, patience())
+    return servers.check("web", ROLLOUT, patience=patience())
 
 
 def test_ready(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,16 +76,17 @@ def test_ready(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch,
         autoscaling=AutoScaling(instance("i-2", zone="b"), instance("i-1")),
         ssm=Ssm(agent("i-1"), agent("i-2")),
+        elbv2=Targets({"i-1": "healthy", "i-2": "unhealthy"}),
     )
-    answer = handler(
-        {"environment": "arable", "outputs": {"web": {"AutoScalingGroupName": "web"}}, "rollout": ROLLOUT},
-        None,
-    )
+    web = {"AutoScalingGroupName": "web", "TargetGroupArn": "targets"}
+    answer = handler({"environment": "arable", "outputs": {"web": web}, "rollout": ROLLOUT}, None)
     assert answer["status"] == "ready"
     assert answer["servers"] == [
         {"id": "i-1", "zone": "a", "address": "10.20.1.1"},
         {"id": "i-2", "zone": "b", "address": "10.20.1.2"},
     ]
+    # The one that serves is not taken out before the other one serves.
+    assert answer["waves"] == answer["drainWaves"] == [{"servers": ["i-2"]}, {"servers": ["i-1"]}]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +136,7 @@ def test_an_empty_group_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, autoscaling=AutoScaling(), ssm=Ssm())
-    assert "is not there" in servers.check("other", ROLLOUT, patience())["detail"]
+    assert "is not there" in servers.check("other", ROLLOUT, patience=patience())["detail"]
 
 
 def test_many_servers_are_asked_about_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

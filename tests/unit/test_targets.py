@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from check_drained.app import handler as check_drained
 from check_targets.app import handler as check_targets
 from drain_servers.app import handler as drain_servers
 from restore_servers.app import handler as restore_servers
 from slipway import targets
-from slipway.errors import CapacityMissing, LockLost
-from tests.unit.fakes import LOCK, Held, Members, install, patience
+from slipway.errors import CapacityMissing, LockLost, VerificationFailed
+from tests.unit.fakes import LOCK, Held, Members, install, patience, refused
 
 
 class LoadBalancer:
@@ -22,6 +24,7 @@ class LoadBalancer:
         self.states: dict[str, list[str]] = {"i-1": ["healthy"], "i-2": ["healthy"]}
         self.draining, self.warming, self.delay = draining, warming, delay
         self.changes: list[dict[str, Any]] = []
+        self.lost: set[str] = set()
 
     def describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:
         now = {server: left.pop(0) if len(left) > 1 else left[0] for server, left in self.states.items()}
@@ -39,6 +42,8 @@ class LoadBalancer:
             self.states[target["Id"]] = ["draining"] * self.draining + ["gone"]
 
     def register_targets(self, TargetGroupArn: str, Targets: list[dict[str, str]]) -> None:
+        if self.lost & {target["Id"] for target in Targets}:
+            raise refused("InvalidTarget", "RegisterTargets", "not in a running state")
         for target in Targets:
             self.states[target["Id"]] = ["initial"] * self.warming + ["healthy"]
 
@@ -121,6 +126,29 @@ def test_of_a_server_that_has_left_its_group_nothing_is_expected(monkeypatch: py
     assert targets.restore("g", ["i-1", "i-8", "i-9"], patience()) == {"status": "healthy", "targets": []}
     assert balancer.states == {"i-1": ["healthy"], "i-2": ["healthy"]}
     assert targets.check("g", ["i-8"], patience())["status"] == "healthy"
+
+
+def test_a_server_that_is_lost_keeps_no_other_from_coming_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = use(monkeypatch, LoadBalancer())
+    fake.states, fake.lost = {}, {"i-9"}
+    with pytest.raises(VerificationFailed, match="does not take i-9 back") as raised:
+        targets.restore("g", ["i-1", "i-9", "i-2"], patience())
+    assert raised.value.details == {"servers": ["i-9"]}
+    assert fake.states == {"i-1": ["healthy"], "i-2": ["healthy"]}
+
+
+def test_any_other_refusal_of_a_target_comes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = use(monkeypatch, LoadBalancer())
+    monkeypatch.setattr(fake, "register_targets", raising(refused("TooManyTargets")))
+    with pytest.raises(ClientError, match="TooManyTargets"):
+        targets.restore("g", ["i-1", "i-2"], patience())
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def call(**_: Any) -> None:
+        raise error
+
+    return call
 
 
 def test_the_last_that_serves_is_not_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:

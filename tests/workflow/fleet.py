@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from plan_roll_back.app import handler as plan_roll_back
 from slipway import plan as plans
 from slipway import waves
 from tests.workflow.engine import PREFIX, Answer, Functions, TaskError
@@ -105,7 +104,10 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "RestoreServers": always({"status": "healthy", "targets": []}),
         "CheckTargets": always({"status": "healthy", "targets": []}),
         "CheckBake": always({"status": "baked"}),
-        "PlanRollBack": lambda payload: plan_roll_back(payload, None),
+        "PlanRollBack": lambda payload: {
+            "waves": waves.back(payload["waves"], waves.begun(payload["cause"])),
+            "lost": [],
+        },
         "VerifyRelease": always(
             {"status": "verified", "detail": "", "url": "https://arable.example", "targets": []}
         ),

@@ -1156,6 +1156,8 @@ def really_explained(payload: dict[str, Any]) -> dict[str, Any]:
         payload["phase"],
         payload["rollback"],
         payload["restorePoint"],
+        bool(payload["migrated"]),
+        payload["lost"],
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from slipway import clean_up, failure, lock, records
-from slipway.aws import cloudformation, dynamodb, states
+from slipway.aws import cloudformation, dynamodb, ec2, ssm, states
 from slipway.errors import SlipwayError
 from tests.workflow.engine import Answer, Engine, Functions, TaskError
 from tests.workflow.fleet import OUTPUTS, always, fleet, pending, ready, request
@@ -43,6 +43,8 @@ class World:
         monkeypatch.setattr(states, "history", lambda arn: (self._history(arn), True))
         monkeypatch.setattr(states, "current_state", self._current_state)
         monkeypatch.setattr(cloudformation, "describe", self._stack)
+        monkeypatch.setattr(ec2, "states", lambda servers: dict.fromkeys(servers, "running"))
+        monkeypatch.setattr(ssm, "agents", lambda servers: dict.fromkeys(servers, {"PingStatus": "Online"}))
         records.set_current({"name": "arable"}, {"id": "r1", "artifact": "", "sha256": ""}, 0)
 
     def functions(self, **overrides: Answer) -> Functions:
@@ -69,6 +71,8 @@ class World:
                 payload["phase"],
                 payload["rollback"],
                 payload["restorePoint"],
+                bool(payload["migrated"]),
+                payload["lost"],
             ),
             "Notify": self._tell,
             **overrides,

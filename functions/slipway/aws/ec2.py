@@ -1,8 +1,8 @@
-"""EC2: what there is of a kind, counted."""
+"""EC2: what there is of a kind, counted; whether instances run."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from slipway.aws import client
@@ -31,3 +31,16 @@ def processors(instance_types: Collection[str]) -> dict[str, int]:
     """How many virtual processors an instance of each of these types has (at most 100 types)."""
     answer = client("ec2").describe_instance_types(InstanceTypes=sorted(instance_types))
     return {one["InstanceType"]: one["VCpuInfo"]["DefaultVCpus"] for one in answer["InstanceTypes"]}
+
+
+def states(servers: Sequence[str]) -> dict[str, str]:
+    """The state of each instance (pending, running, stopped, …); one that EC2 has forgotten is absent."""
+    found: dict[str, str] = {}
+    for start in range(0, len(servers), 100):  # a filter takes up to 200 values
+        filters = [{"Name": "instance-id", "Values": list(servers[start : start + 100])}]
+        pages = client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
+        reservations = [reservation for page in pages for reservation in page["Reservations"]]
+        found |= {
+            one["InstanceId"]: one["State"]["Name"] for group in reservations for one in group["Instances"]
+        }
+    return found

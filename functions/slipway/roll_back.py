@@ -1,0 +1,50 @@
+"""The way back: which servers take it, in which order, and which cannot any more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from slipway import servers as fleet
+from slipway import waves
+from slipway.errors import CapacityMissing
+
+Waves = Sequence[Mapping[str, Any]]
+
+
+def plan(cut: Waves, begun: int | None) -> dict[str, Any]:
+    """{"waves": [{"servers"}] that go back, in order, "lost": [ids] that run no more}.
+
+    `cut`: all waves of the rollout; `begun`: how many of them had begun, None if that is not known.
+    """
+    lost = fleet.lost(servers(cut))
+    back = waves.back(cut, begun)
+    return {"waves": around(back, lost, fleet.silent(servers(back))), "lost": sorted(lost)}
+
+
+def assure_somebody(cut: Waves, lost: Collection[str]) -> None:
+    """Raises CapacityMissing if no server is left that could serve."""
+    everybody = servers(cut)
+    if not everybody or set(everybody) - set(lost):
+        return
+    raise CapacityMissing(
+        f"none of the servers runs any more: {', '.join(everybody[:20])}",
+        "servers",
+        "see why in EC2; Auto Scaling replaces them: start a release as soon as the new ones are in service",
+        targets=everybody[:20],
+    )
+
+
+def around(back: Waves, lost: Collection[str], silent: Collection[str]) -> list[waves.Wave]:
+    """The waves without what is lost; what is silent comes last, so that it keeps nobody else's wave from
+    going back (unless that made more waves than the roll-out has time for)."""
+    running = [[server for server in wave["servers"] if server not in lost] for wave in back]
+    apart = [server for wave in running for server in wave if server in silent]
+    if apart and len(running) < waves.MOST_WAVES:
+        running = [[server for server in wave if server not in silent] for wave in running] + [apart]
+    return [{"servers": wave} for wave in running if wave]
+
+
+def servers(cut: Waves) -> list[str]:
+    """All servers of the waves."""
+    return [server for wave in cut for server in wave["servers"]]

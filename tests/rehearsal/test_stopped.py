@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.rehearsal.rehearsed import Ended, Rehearsed, eventually, load
+from tests.rehearsal.faults import (
+    PATIENCE,
+    all_healthy,
+    await_roll_out,
+    await_state,
+    item,
+    not_hurt,
+    receipt,
+    runs,
+    served,
+    suspended,
+    visitors,
+)
+from tests.rehearsal.rehearsed import Ended, Rehearsed, eventually
 
 
-def child_at(region: Rehearsed, release: str, state: str, times: int) -> bool:
-    """Whether the roll-out of the release has come to a state for the n-th time."""
-    roll_out = release.replace(":slipway-release:", ":slipway-roll-out:") + "-roll-out"
-    states = region.client("stepfunctions")
-    try:
-        pages = states.get_paginator("get_execution_history").paginate(executionArn=roll_out)
-        events = [event for page in pages for event in page["events"]]
-    except states.exceptions.ExecutionDoesNotExist:
-        return False
-    names = [event.get("stateEnteredEventDetails", {}).get("name") for event in events]
-    return names.count(state) >= times
+def stopped(
+    region: Rehearsed,
+    given: dict[str, Any],
+    until: Callable[[str], None],
+    afterwards: Callable[[], None] = lambda: None,
+) -> Ended:
+    """Release, and stop it when `until` returns; it is cleaned up after, and who visits the site meets none
+    of it. `afterwards`: what the clean-up has to wait for."""
+    [serving] = served(region)
 
+    def stop(execution: str) -> None:
+        until(execution)
+        region.client("stepfunctions").stop_execution(executionArn=execution, cause="a test says so")
 
-def lock(region: Rehearsed) -> dict[str, Any]:
-    key = {"pk": {"S": "ENVIRONMENT#arable"}, "sk": {"S": "LOCK"}}
-    return dict(region.client("dynamodb").get_item(TableName=region.outputs["TableName"], Key=key)["Item"])
+    with visitors(region) as seen:
+        ended = region.release(given, stop)
+        assert ended.status == "ABORTED"
+        afterwards()
+        eventually(lambda: "holder" not in item(region, "LOCK"), PATIENCE, "the lock is free")
 
-
-def receipt(region: Rehearsed, execution: str) -> dict[str, Any]:
-    key = f"receipts/arable/{execution.rsplit(':', 1)[-1]}.json"
-    found = region.client("s3").get_object(Bucket=region.outputs["ArtifactBucket"], Key=key)
-    return dict(json.loads(found["Body"].read()))
-
-
-def served(region: Rehearsed) -> set[str]:
-    return {region.site().get("/up").headers["X-Slipway-Release"] for _ in range(8)}
+    told = receipt(region, ended.arn)
+    assert (told["ending"], told["failure"]["error"]) == ("FailedClean", "States.Aborted"), told["failure"]
+    assert "a test says so" in told["failure"]["what"]
+    assert f"Release {serving} " in told["failure"]["next"]
+    assert f"--execution-arn {ended.arn}" in told["failure"]["command"]
+    assert suspended(region) == set()
+    all_healthy(region)
+    not_hurt(region, seen, {serving, given["release"]["id"]})
+    assert served(region) == {serving}
+    assert {runs(region, server) for server in region.servers()} == {serving}
+    return ended
 
 
 @pytest.mark.parametrize(
@@ -50,28 +68,37 @@ def served(region: Rehearsed) -> set[str]:
 def test_stopped_in_the_middle_of_the_rollout(
     region: Rehearsed, first: Ended, strategy: str, state: str, times: int
 ) -> None:
-    [serving] = served(region)
     given = region.given("second")
     given["rollout"] |= {"strategy": strategy}
+    stopped(region, given, lambda execution: await_roll_out(region, execution, state, times))
 
-    def stop(execution: str) -> None:
-        eventually(lambda: child_at(region, execution, state, times), 400, f"{state} for the {times}. time")
-        region.client("stepfunctions").stop_execution(executionArn=execution, cause="a test says so")
 
-    with load(region.site, "/up") as visitors:
-        ended = region.release(given, stop)
-        assert ended.status == "ABORTED"
-        eventually(lambda: "holder" not in lock(region), 300, "the lock is free")
+@pytest.mark.parametrize("state", ["DeployNetwork", "Stage", "Report"])
+def test_stopped_before_and_after_the_rollout(region: Rehearsed, first: Ended, state: str) -> None:
+    stopped(region, region.given("second"), lambda execution: await_state(region, execution, state))
 
-    told = receipt(region, ended.arn)
-    assert (told["ending"], told["failure"]["error"]) == ("FailedClean", "States.Aborted"), told["failure"]
-    assert "a test says so" in told["failure"]["what"]
-    assert visitors.failures == {}
-    assert served(region) == {serving}
-    eventually(
-        lambda: {health["State"] for health in region.targets().values()} == {"healthy"}, 120, "all healthy"
-    )
-    assert set(region.targets()) == set(region.servers())
+
+def test_stopped_while_it_migrates(region: Rehearsed, first: Ended) -> None:
+    """The migration is not cut in two: the clean-up waits for it."""
+    region.sql("DROP TABLE IF EXISTS arable.holding, arable.go_on")
+
+    def migrating(_execution: str) -> None:
+        there = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'holding'"
+        eventually(lambda: region.sql(there).strip() == "1", PATIENCE, "the migration runs")
+
+    def go_on() -> None:
+        cleaning = ":slipway-clean-up:"
+        eventually(
+            lambda: cleaning in item(region, "LOCK")["holder"]["S"], PATIENCE, "it is cleaned up after"
+        )
+        region.sql("CREATE TABLE arable.go_on (id INT)")
+
+    ended = stopped(region, region.given("long-migration"), migrating, go_on)
+    ran = "SELECT COUNT(*) FROM arable.schema_migrations WHERE version = '20261110080000'"
+    assert region.sql(ran).strip() == "1"
+    failure = receipt(region, ended.arn)["failure"]
+    assert failure["phase"] == "migrate"
+    assert "Migrations are not undone" in failure["next"]
 
 
 def test_the_next_release_succeeds(region: Rehearsed, first: Ended) -> None:

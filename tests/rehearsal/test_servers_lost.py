@@ -1,0 +1,255 @@
+"""Servers that break in the middle of a release: who visits the site meets none of it, and who releases is
+told what became of the server, of the fleet, and what to do.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from tests.rehearsal.faults import (
+    PATIENCE,
+    all_healthy,
+    await_roll_out,
+    command_of,
+    fill,
+    hold,
+    kill,
+    let_go,
+    mend,
+    not_hurt,
+    order,
+    put_right,
+    runs,
+    served,
+    sooner,
+    spoil,
+    visitors,
+)
+from tests.rehearsal.rehearsed import Ended, Rehearsed, eventually
+
+
+def holding(region: Rehearsed, **rollout: object) -> dict[str, Any]:
+    """The input of a release that can be held and spoilt."""
+    given = region.given("held")
+    given["rollout"] |= rollout
+    return given
+
+
+def replaced(region: Rehearsed, lost: str) -> None:
+    """Auto Scaling has brought another server in the lost one's place."""
+    eventually(
+        lambda: len(region.servers()) == 2 and lost not in region.servers(), PATIENCE, f"{lost} is replaced"
+    )
+
+
+def test_a_server_that_is_lost_while_it_is_drained(region: Rehearsed, first: Ended) -> None:
+    [serving] = served(region)
+    lost: list[str] = []
+
+    def lose(execution: str) -> None:
+        await_roll_out(region, execution, "DrainServers")
+        [server, _] = order(region, execution)
+        eventually(
+            lambda: region.targets().get(server, {"State": "unused"})["State"] in ("draining", "unused"),
+            60,
+            "drained",
+        )
+        kill(region, server)
+        lost.append(server)
+
+    given = region.given("second")
+    given["rollout"] |= {"strategy": "drain", "drainSeconds": 10}
+    with visitors(region) as seen:
+        ended = region.fail(given, lose)
+    not_hurt(region, seen, {serving})
+    assert served(region) == {serving}
+    put_right(region, ended)
+    told = ended.explanation
+    assert (ended.error, told["error"], told["lost"]) == ("FailedClean", "CommandFailed", lost)
+    assert told["where"] == f"step activate, server {lost[0]}"
+    assert "Systems Manager does not reach it" in told["what"]
+    assert (
+        f"Release {serving} was put back and serves. Lost meanwhile, whatever the cause: {lost[0]}."
+        in told["next"]
+    )
+    assert "Auto Scaling replaces what is lost" in told["next"]
+    assert "Migrations are not undone" not in told["next"], "none ran"
+    replaced(region, lost[0])
+
+
+def test_a_server_that_is_lost_while_the_release_starts_on_it(region: Rehearsed, first: Ended) -> None:
+    """It is the replacement of the server that was lost before, which has no release yet."""
+    [serving] = served(region)
+    lost: list[str] = []
+
+    def lose(execution: str) -> None:
+        await_roll_out(region, execution, "DrainServers")
+        [server, _] = order(region, execution)
+        await_start(server)
+        kill(region, server)
+        lost.append(server)
+
+    with hold(region) as await_start, visitors(region) as seen:
+        ended = region.fail(holding(region, strategy="drain"), lose)
+    not_hurt(region, seen, {serving})
+    assert served(region) == {serving}
+    put_right(region, ended)
+    told = ended.explanation
+    assert (ended.error, told["error"], told["lost"]) == ("FailedClean", "CommandFailed", lost)
+    assert told["where"] == f"step activate, server {lost[0]}"
+    assert lost[0] in told["next"]
+    replaced(region, lost[0])
+
+
+def test_a_release_after_servers_were_lost(region: Rehearsed, first: Ended) -> None:
+    """The replacement gets its first release, before any server that serves is taken out."""
+    [serving] = served(region)
+    given = region.given("second")
+    given["rollout"] |= {"strategy": "drain"}
+    with visitors(region) as seen:
+        ended = region.succeed(given)
+    not_hurt(region, seen, {serving, given["release"]["id"]})
+    assert served(region) == {given["release"]["id"]}
+    all_healthy(region)
+    assert ended.receipt["ending"] == "Succeeded"
+
+
+def test_a_server_whose_agent_falls_silent(region: Rehearsed, first: Ended) -> None:
+    """The first server has the new release by then and goes back; nobody can say what the silent one does."""
+    [serving] = served(region)
+    silent: list[str] = []
+
+    def fall_silent(execution: str) -> None:
+        await_roll_out(region, execution, "DrainServers")
+        one, other = order(region, execution)
+        await_start(one)
+        region.on(other, "systemctl stop amazon-ssm-agent")
+        silent.append(other)
+        eventually(lambda: ping(region, other) == "ConnectionLost", PATIENCE, f"nobody hears of {other}")
+        let_go(region, one)
+
+    given = holding(region, strategy="drain")
+    with hold(region) as await_start, visitors(region) as seen:
+        ended = region.fail(given, fall_silent)
+    not_hurt(region, seen, {serving, given["release"]["id"]})
+    assert served(region) == {serving}
+    put_right(region, ended)
+    all_healthy(region)
+    told = ended.explanation
+    assert (ended.error, told["error"], told["lost"]) == ("FailedDirty", "CommandFailed", [])
+    assert told["where"] == f"step activate, server {silent[0]}"
+    assert "Systems Manager does not reach it" in told["what"]
+    assert told["rollback"]["where"] == f"step activate, server {silent[0]}"
+    assert f"could not be put back everywhere: activate failed on {silent[0]}" in told["next"]
+    assert "A person is needed." in told["next"]
+    region.on(silent[0], "systemctl start amazon-ssm-agent")
+    eventually(lambda: ping(region, silent[0]) == "Online", PATIENCE, "its agent is heard of again")
+    assert {runs(region, server) for server in region.servers()} == {serving}
+
+
+def ping(region: Rehearsed, server: str) -> str:
+    found = region.client("ssm").describe_instance_information()["InstanceInformationList"]
+    return next((str(one["PingStatus"]) for one in found if one["InstanceId"] == server), "")
+
+
+def test_a_fleet_that_is_left_mixed_on_purpose(region: Rehearsed, first: Ended) -> None:
+    """rollout.onFailure is stop: the first server keeps the new release, the second one does not bear it."""
+    [serving] = served(region)
+    spoilt: list[str] = []
+
+    def spoil_second(execution: str) -> None:
+        await_roll_out(region, execution, "DrainServers")
+        one, other = order(region, execution)
+        await_start(one)
+        spoil(region, other)
+        spoilt.extend((one, other))
+        let_go(region, one)
+        let_go(region, other)
+
+    given = holding(region, strategy="drain", onFailure="stop")
+    new = given["release"]["id"]
+    with hold(region) as await_start, visitors(region) as seen:
+        ended = region.fail(given, spoil_second)
+        one, other = spoilt
+        put_right(region, ended)
+        all_healthy(region)
+        told = ended.explanation
+        assert (ended.error, told["error"]) == ("FailedDirty", "CommandFailed")
+        assert told["where"] == f"step activate, server {other}"
+        assert "the soil of this server is spoilt" in told["what"]
+        assert f"release {serving} runs again" in told["what"]
+        assert told["details"]["log"].startswith("https://")
+        assert f"may have {new}, all others serve {serving}" in told["next"]
+        assert (runs(region, one), runs(region, other)) == (new, serving)
+        assert served(region) == {serving, new}
+
+        # What it says is to be run brings everybody back.
+        mend(region)
+        again = command_of(ended)
+        assert again == {"environment": "arable", "release": {"id": serving}}
+        back = region.succeed(again)
+    not_hurt(region, seen, {serving, new})
+    assert back.receipt["release"]["id"] == serving
+    assert served(region) == {serving}
+    all_healthy(region)
+
+
+def test_a_server_whose_disk_fills_up_while_the_release_starts(region: Rehearsed, first: Ended) -> None:
+    [serving] = served(region)
+    full: list[str] = []
+
+    def use_up(execution: str) -> None:
+        await_roll_out(region, execution, "DrainServers")
+        one, other = order(region, execution)
+        await_start(one)
+        filling.enter_context(fill(region, one))
+        full.append(one)
+        let_go(region, other)
+        let_go(region, one)
+
+    with hold(region) as await_start, ExitStack() as filling, visitors(region) as seen:
+        ended = region.fail(holding(region, strategy="drain"), use_up)
+        assert served(region) == {serving}
+        put_right(region, ended)
+        all_healthy(region)
+    not_hurt(region, seen, {serving})
+    told = ended.explanation
+    assert (ended.error, told["error"]) == ("FailedClean", "CommandFailed")
+    assert told["where"] == f"step activate, server {full[0]}"
+    assert "No space left on device" in told["what"]
+    assert {runs(region, server) for server in region.servers()} == {serving}
+
+
+def test_a_release_that_only_the_load_balancer_finds_ill(region: Rehearsed, first: Ended) -> None:
+    [serving] = served(region)
+    ill: list[str] = []
+    given = region.given("unhealthy-outside")
+    given["rollout"] |= {"strategy": "drain"}
+    with sooner(region, 300, 45), visitors(region) as seen:
+        ended = region.fail(given, lambda execution: note_first(region, execution, ill))
+    not_hurt(region, seen, {serving})
+    assert served(region) == {serving}
+    put_right(region, ended)
+    all_healthy(region)
+    told = ended.explanation
+    assert (ended.error, told["error"]) == ("FailedClean", "DeadlinePassed")
+    assert "the load balancer did not find the servers healthy within" in told["what"]
+    assert f"{ill[0]} unhealthy" in told["what"]
+    assert f"Release {serving} was put back and serves." in told["next"]
+    assert "/up answers" in told["next"]
+
+
+def note_first(region: Rehearsed, execution: str, into: list[str]) -> None:
+    await_roll_out(region, execution, "DrainServers")
+    into.append(order(region, execution)[0])
+
+
+def test_a_good_release_succeeds_after_all_that(region: Rehearsed, first: Ended) -> None:
+    [serving] = served(region)
+    given = region.given("second")
+    with visitors(region) as seen:
+        region.succeed(given)
+    not_hurt(region, seen, {serving, given["release"]["id"]})
+    assert served(region) == {given["release"]["id"]}
+    all_healthy(region)

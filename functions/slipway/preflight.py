@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from slipway import waves
 from slipway.database import LOST
 from slipway.errors import PreflightFailed
 
@@ -282,7 +281,8 @@ def _short_of_memory(facts: Facts) -> list[str]:
 
 
 def _capacity(facts: Facts) -> Iterator[Finding]:
-    """As DrainServers will see it: taking a wave out leaves somebody healthy in, or there was nobody."""
+    """Who serves nobody gets the release first (waves.cut), so that somebody is there while others are
+    drained; DrainServers sees to that once more."""
     if facts["fleet"] is None or not facts["targets"] or not facts["request"]["previous"]:
         return
     rollout = facts["request"]["rollout"]
@@ -290,8 +290,6 @@ def _capacity(facts: Facts) -> Iterator[Finding]:
     if not drained:
         return
     servers = [one for one in facts["fleet"]["instances"] if one["state"] == "InService"]
-    healthy = {one["server"] for one in facts["targets"] if one["state"] == "healthy"}
-    ill = [one for one in facts["targets"] if one["state"] != "healthy"]
     if len(servers) == 1:
         yield Finding(
             f"server {servers[0]['id']}",
@@ -300,17 +298,15 @@ def _capacity(facts: Facts) -> Iterator[Finding]:
             problem=False,
         )
         return
-    for wave in waves.cut(servers, {**rollout, "strategy": "drain"}):
-        if healthy and healthy <= set(wave["servers"]):
-            states = ", ".join(
-                f"{one['server']} is {one['state']} ({one['reason']})" for one in ill[:MOST_NAMED]
-            )
-            yield Finding(
-                _servers(wave["servers"]),
-                f"taking this wave out would leave nobody to serve: {states}",
-                "see why the others are not healthy, or wait until they are",
-            )
-            return
+    states = {one["server"]: f"{one['state']} ({one['reason']})" for one in facts["targets"]}
+    ill = [one["id"] for one in servers if not states.get(one["id"], "healthy").startswith("healthy")]
+    if ill:
+        yield Finding(
+            _servers(ill),
+            f"serves nobody now: it is {states[ill[0]]}; it gets the release before any other is taken out",
+            "if the release fails there, see why",
+            problem=False,
+        )
 
 
 # --- what the input names -----------------------------------------------------------------------------------

@@ -99,9 +99,10 @@ def test_an_artifact_that_was_cut_off(region: Rehearsed, first: Ended) -> None:
         ended = region.fail(given)
     not_hurt(region, seen, {serving})
     assert served(region) == {serving}
-    assert ended.error == "FailedClean"
-    assert "artifact" in ended.explanation["what"]
-    assert "Compressed file ended before the end-of-stream marker was reached" in ended.explanation["what"]
+    assert (ended.error, ended.explanation["error"]) == ("FailedClean", "PreflightFailed")
+    assert ended.explanation["where"] == "release.artifact"
+    assert "is not a whole tar.gz" in ended.explanation["what"]
+    assert "package and upload the application again" in ended.explanation["what"]
 
 
 def test_an_artifact_that_is_replaced_after_it_was_looked_at(region: Rehearsed, first: Ended) -> None:
@@ -132,7 +133,6 @@ def test_a_release_that_crashes_after_ten_seconds(region: Rehearsed, first: Ende
     given["rollout"] |= {"canary": 1, "batch": 1, "bakeSeconds": 90}
     with visitors(region) as seen:
         ended = region.fail(given)
-    print(seen.readers, seen.refused)
     kept(region, seen)
     assert served(region) == {serving}
     put_right(region, ended)

@@ -214,13 +214,13 @@ def test_memory_for_two_releases_is_asked_for_side_by_side_alone() -> None:
     assert found(request=beside) == []
 
 
-def test_taking_a_wave_out_leaves_somebody() -> None:
+def test_who_serves_nobody_is_named_and_no_obstacle() -> None:
+    """It may be new: no release would ever reach it."""
     ill = [target("i-1"), target("i-2", "unhealthy")]
-    assert found(targets=ill) == [("problems", "capacity", "server i-1")]
-    assert "i-2 is unhealthy (answers 500)" in said(targets=ill)
+    assert found(targets=ill) == [("warnings", "capacity", "server i-2")]
+    assert "it is unhealthy (answers 500); it gets the release before any other" in said(targets=ill)
     assert found(targets=ill, request=request(rollout={"strategy": "side_by_side"})) == []
     assert found(targets=ill, request=request(previous=None)) == []
-    assert found(targets=[target("i-1", "unhealthy"), target("i-2", "unhealthy")]) == []
     alone = {"name": "group", "desired": 1, "instances": [server("i-1")]}
     assert found(fleet=alone, targets=[target("i-1")]) == [("warnings", "capacity", "server i-1")]
 

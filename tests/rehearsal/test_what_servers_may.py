@@ -110,7 +110,7 @@ def test_a_server_may_nothing_else(region: Rehearsed, first: Ended, server: str)
             f"iam put-role-policy --role-name {instance_role(region)} --policy-name x "
             "--policy-document '{}'"
         ),
-        "sts:AssumeRole": f"sts assume-role --role-arn {role} --role-session-name x",
+        "sts:AssumeRole": f"sts assume-role --role-arn {role} --role-session-name probe",
         "logs:DeleteLogGroup": "logs delete-log-group --log-group-name /slipway/commands",
     }
     try:

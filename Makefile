@@ -37,7 +37,7 @@ test: ## everything a reviewer runs: lint, unit, contract, workflow, rehearsal
 	@tools/test.sh
 
 .PHONY: lint
-lint: setup ## ruff, mypy --strict, cfn-lint, shellcheck
+lint: setup ## ruff, mypy --strict, cfn-lint, checkov, shellcheck
 	@tools/lint.sh
 
 .PHONY: bench

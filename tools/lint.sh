@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ruff, mypy --strict, cfn-lint and shellcheck over the repository; goes through all of them before it fails.
+# ruff, mypy --strict, cfn-lint, checkov and shellcheck over the repository; goes through all of them before it fails.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -42,6 +42,7 @@ check "ruff" $bin/ruff check -q "${python[@]}"
 check "ruff format" $bin/ruff format -q --check "${python[@]}"
 check "mypy --strict" $bin/mypy --no-error-summary "${python[@]}"
 [ ${#templates[@]} -eq 0 ] || check "cfn-lint" $bin/cfn-lint "${templates[@]}"
+[ ${#templates[@]} -eq 0 ] || check "checkov" tools/checkov/run.sh "${templates[@]}"
 [ ${#scripts[@]} -eq 0 ] || check "shellcheck" shellcheck "${scripts[@]}"
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -10,7 +10,7 @@ say "set-up"
 tools/setup.sh
 tools/apt-install.sh shellcheck
 
-say "lint: ruff, mypy --strict, cfn-lint, shellcheck"
+say "lint: ruff, mypy --strict, cfn-lint, checkov, shellcheck"
 tools/lint.sh
 
 for level in unit contract workflow rehearsal; do

@@ -30,8 +30,7 @@ def test_cfn_lint_is_content(path: Path) -> None:
 def test_checkov_is_content_and_would_not_be_with_a_bucket_open_to_the_world(tmp_path: Path) -> None:
     open_bucket = tmp_path / "open.yaml"
     open_bucket.write_text(
-        "Resources:\n  Open:\n    Type: AWS::S3::Bucket\n"
-        "    Properties:\n      AccessControl: PublicRead\n"
+        "Resources:\n  Open:\n    Type: AWS::S3::Bucket\n    Properties:\n      AccessControl: PublicRead\n"
     )
     assert run("tools/checkov/run.sh", *map(str, TEMPLATES)) == ""
     assert "CKV_AWS_20" in run("tools/checkov/run.sh", str(open_bucket))

@@ -246,13 +246,3 @@ def test_a_release_that_only_the_load_balancer_finds_ill(region: Rehearsed, firs
 def note_first(region: Rehearsed, execution: str, into: list[str]) -> None:
     await_roll_out(region, execution, "DrainServers")
     into.append(order(region, execution)[0])
-
-
-def test_a_good_release_succeeds_after_all_that(region: Rehearsed, first: Ended) -> None:
-    [serving] = served(region)
-    given = region.given("second")
-    with visitors(region) as seen:
-        region.succeed(given)
-    not_hurt(region, seen, {serving, given["release"]["id"]})
-    assert served(region) == {given["release"]["id"]}
-    all_healthy(region)

@@ -42,42 +42,6 @@ def test_a_plan_of_the_first_release_is_what_was_then_built(
     assert answer["restorePoint"]["wanted"] is False
 
 
-def test_a_plan_of_the_next_release_changes_nothing(second_plan: Planned) -> None:
-    assert second_plan.before == second_plan.after
-
-
-def test_a_plan_tells_what_changes_and_what_the_gate_would_refuse(
-    region: Rehearsed, second_plan: Planned, second: Second
-) -> None:
-    answer = second_plan.answer
-    rows = {row["tier"]: row for row in answer["tiers"]}
-    assert {"name": "MaxSize", "before": "4", "after": "6"} in rows["web"]["parameters"]
-    group = next(change for change in rows["web"]["changes"] if change["resource"] == "Group")
-    assert ("MaxSize", ["parameter MaxSize"]) in [(why["property"], why["causes"]) for why in group["why"]]
-    assert "network/Vpc" in answer["allow"]
-    said = "; ".join(answer["blocked"])
-    assert "Vpc (AWS::EC2::VPC)" in said
-    assert "be replaced (because of CidrBlock): lost would be the network" in said
-    assert sorted(server for wave in answer["waves"] for server in wave["servers"]) == sorted(
-        region.servers()
-    )
-    pending = [name.split("_")[0] for name in answer["migrations"]["pending"]]
-    assert pending == second[0].receipt["migrations"]["pending"]
-    assert answer["restorePoint"]["wanted"] is True
-    for words in ("MaxSize: 4 → 6", "network/Vpc", "20261108080000", "would be made", *region.servers()):
-        assert words in answer["text"]
-
-
-def test_the_receipt_says_what_was_planned(first: Ended, second: Second) -> None:
-    told = first.receipt["plan"]
-    assert {row["status"] for row in told["tiers"]} == {"new"}
-    assert "+ Vpc (AWS::EC2::VPC)" in told["text"]
-    next_one = second[0].receipt["plan"]
-    assert {row["status"] for row in next_one["tiers"]} == {"unchanged"}
-    assert next_one["migrations"] == ["20261108080000"]
-    assert second[0].receipt["restorePoint"]["snapshot"] in next_one["text"]
-
-
 # The first release
 
 
@@ -190,6 +154,42 @@ def test_a_web_server_can_read_its_own_secrets_and_not_the_master_s(region: Rehe
 
 
 # The next release
+
+
+def test_a_plan_of_the_next_release_changes_nothing(second_plan: Planned) -> None:
+    assert second_plan.before == second_plan.after
+
+
+def test_a_plan_tells_what_changes_and_what_the_gate_would_refuse(
+    region: Rehearsed, second_plan: Planned, second: Second
+) -> None:
+    answer = second_plan.answer
+    rows = {row["tier"]: row for row in answer["tiers"]}
+    assert {"name": "MaxSize", "before": "4", "after": "6"} in rows["web"]["parameters"]
+    group = next(change for change in rows["web"]["changes"] if change["resource"] == "Group")
+    assert ("MaxSize", ["parameter MaxSize"]) in [(why["property"], why["causes"]) for why in group["why"]]
+    assert "network/Vpc" in answer["allow"]
+    said = "; ".join(answer["blocked"])
+    assert "Vpc (AWS::EC2::VPC)" in said
+    assert "be replaced (because of CidrBlock): lost would be the network" in said
+    assert sorted(server for wave in answer["waves"] for server in wave["servers"]) == sorted(
+        region.servers()
+    )
+    pending = [name.split("_")[0] for name in answer["migrations"]["pending"]]
+    assert pending == second[0].receipt["migrations"]["pending"]
+    assert answer["restorePoint"]["wanted"] is True
+    for words in ("MaxSize: 4 → 6", "network/Vpc", "20261108080000", "would be made", *region.servers()):
+        assert words in answer["text"]
+
+
+def test_the_receipt_says_what_was_planned(first: Ended, second: Second) -> None:
+    told = first.receipt["plan"]
+    assert {row["status"] for row in told["tiers"]} == {"new"}
+    assert "+ Vpc (AWS::EC2::VPC)" in told["text"]
+    next_one = second[0].receipt["plan"]
+    assert {row["status"] for row in next_one["tiers"]} == {"unchanged"}
+    assert next_one["migrations"] == ["20261108080000"]
+    assert second[0].receipt["restorePoint"]["snapshot"] in next_one["text"]
 
 
 def test_the_second_release_serves_and_keeps_the_data(

@@ -91,6 +91,10 @@ def read(chunks: Iterable[bytes]) -> Archive:
     return found
 
 
+def _too_large() -> Refused:
+    return Refused(f"unpacks to more than {MOST_UNPACKED // MEBIBYTE} MiB")
+
+
 class _Source:
     """Chunks that are counted and hashed as they are taken."""
 
@@ -139,7 +143,7 @@ class _Unpacked:
             self._packed = self._gzip.unconsumed_tail
             self._given += len(given)
             if self._given > MOST_UNPACKED:
-                raise Refused(f"unpacks to more than {MOST_UNPACKED // MEBIBYTE} MiB")
+                raise _too_large()
             if given:
                 return given
 
@@ -169,6 +173,10 @@ class _Unpacked:
 
 
 class _Member(tarfile.TarInfo):
+    def _proc_gnusparse_10(self, following: tarfile.TarInfo, *_: Any) -> None:
+        """A map in the content, which tarfile would read into memory whole, however long it is."""
+        raise Refused(f"has a sparse member {following.name!r}")
+
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
         """tarfile takes a header that it cannot read for the end of the archive; a server's tar does not."""
@@ -202,7 +210,14 @@ def _look(unpacked: _Unpacked, found: Archive) -> None:
 
 
 def _bound(archive: tarfile.TarFile, member: tarfile.TarInfo, found: Archive, links: set[str]) -> None:
-    """What is kept in memory is no more than so much."""
+    """What is kept in memory is no more than so much, and nothing is skipped that cannot be there: tarfile
+    would go on for as long as it takes to count to the size that a header claims."""
+    if member.size > MOST_UNPACKED:
+        raise _too_large()
+    if member.size < 0:
+        raise Refused(f"has a member {member.name[:100]!r} of {member.size} bytes")
+    if getattr(member, "sparse", None) is not None:
+        raise Refused(f"has a sparse member {member.name[:100]!r}")
     if found.members > MOST_MEMBERS:
         raise Refused(f"has more than {MOST_MEMBERS} members")
     if len(links) > MOST_LINKS:

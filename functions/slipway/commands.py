@@ -13,6 +13,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from slipway import foreign, reported
 from slipway import servers as fleet
 from slipway.aws import ssm
 from slipway.errors import CommandFailed
@@ -23,6 +24,8 @@ MOST_SERVERS = 50
 # Servers that a failure names: the cause of an execution has at most 32,768 characters, of which text within
 # text takes ever more, with its backslashes.
 MOST_TOLD = 20
+# Characters of a server's own words in a failure: as many as a document's own reason has.
+MOST_SAID = 500
 # Between the ids of the commands that a step on more servers is sent as.
 SEPARATOR = ","
 
@@ -138,7 +141,7 @@ def check(
 ) -> dict[str, Any]:
     """{"commandId", "status": "running" | "succeeded", "results"}; raises CommandFailed when all have ended
     and one failed. What became of servers that have left their group since does not matter."""
-    results = linger(lambda: _look(command, servers), lambda seen: not _running(seen), patience)
+    results = linger(lambda: _look(command, step, servers), lambda seen: not _running(seen), patience)
     doubtful = [result["server"] for result in results if not _fine(result)]
     gone = fleet.gone(doubtful) if doubtful else set()
     results = [result for result in results if result["server"] not in gone]
@@ -151,10 +154,10 @@ def check(
     return {"commandId": command, "status": "succeeded", "results": told}
 
 
-def answers(command: str, servers: Sequence[str], patience: Patience = DEFAULT) -> Results:
+def answers(command: str, step: str, servers: Sequence[str], patience: Patience = DEFAULT) -> Results:
     """[{"server", "status", "result", "fine", "why": empty or what went wrong}] of every server that has not
     left its group since, however it ended; those that have not ended yet too."""
-    results = linger(lambda: _look(command, servers), lambda seen: not _running(seen), patience)
+    results = linger(lambda: _look(command, step, servers), lambda seen: not _running(seen), patience)
     doubtful = [result["server"] for result in results if not _fine(result)]
     gone = fleet.gone(doubtful) if doubtful else set()
     return [
@@ -168,23 +171,27 @@ def answers(command: str, servers: Sequence[str], patience: Patience = DEFAULT) 
     ]
 
 
-def _look(command: str, servers: Sequence[str]) -> Results:
+def _look(command: str, step: str, servers: Sequence[str]) -> Results:
     """A result a server, in the order asked; one that Run Command does not list yet is Pending."""
     listed = [one for part in filter(None, command.split(SEPARATOR)) for one in ssm.invocations(part)]
     found = {
-        invocation["InstanceId"]: {**result(invocation), "command": invocation.get("CommandId", command)}
+        invocation["InstanceId"]: {
+            **result(invocation, step),
+            "command": invocation.get("CommandId", command),
+        }
         for invocation in listed
     }
     return [found.get(server, {"server": server, "status": "Pending", "result": None}) for server in servers]
 
 
-def result(invocation: Mapping[str, Any]) -> dict[str, Any]:
-    """{"server", "status", "seconds", "result": first line as JSON or None, "line": first line that is
-    not}."""
+def result(invocation: Mapping[str, Any], step: str) -> dict[str, Any]:
+    """{"server", "status", "seconds", "result": first line as JSON or None, "wrong": what is wrong with it,
+    "line": first line that is not}."""
     plugins = invocation.get("CommandPlugins", [])
     plugin: Mapping[str, Any] = plugins[-1] if plugins else {}
-    lines = str(plugin.get("Output", "")).splitlines()
-    first = parsed(lines[0]) if lines else None
+    # Not splitlines: within JSON a text may have one of Unicode's other ends of a line.
+    lines = str(plugin.get("Output", "")).split("\n")
+    first = parsed(lines[0])
     # Run Command puts a line ----------ERROR------- between what went to stdout and to stderr.
     others = [line for line in (lines[1:] if first else lines) if line.strip(" -") not in ("", "ERROR")]
     return {
@@ -192,15 +199,17 @@ def result(invocation: Mapping[str, Any]) -> dict[str, Any]:
         "status": invocation["Status"],
         "seconds": _seconds(plugin),
         "result": first,
+        "wrong": reported.wrong(step, first) if first and first["ok"] is True else "",
         "line": _first_error(others),
         "detail": invocation.get("StatusDetails", ""),
     }
 
 
 def parsed(line: str) -> dict[str, Any] | None:
-    """The result that a document prints first; None if the line is something else."""
+    """The result that a document prints first; None if the line is something else, or nothing that could be
+    passed on (see slipway.foreign)."""
     try:
-        value = json.loads(line)
+        value = foreign.read(line)
     except ValueError:
         return None
     return value if isinstance(value, dict) and "ok" in value else None
@@ -249,8 +258,10 @@ def _running(results: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _fine(result: Mapping[str, Any]) -> bool:
-    """A step has succeeded if it said so: an exit code of 0 without a result is not enough."""
-    return result["status"] == "Success" and bool(result["result"]) and result["result"]["ok"] is True
+    """A step has succeeded if it said so: an exit code of 0 without a result is not enough, nor is a result
+    that the release could not go by."""
+    said = result["result"]
+    return result["status"] == "Success" and bool(said) and said["ok"] is True and not result["wrong"]
 
 
 def _told(result: Mapping[str, Any], shortly: bool) -> dict[str, Any]:
@@ -264,7 +275,9 @@ def _reason(failure: Mapping[str, Any]) -> str:
     told = failure.get("result") or {}
     reason = told.get("reason") if told.get("ok") is not True else None
     if reason:
-        return str(reason)
+        return foreign.passable(str(reason), MOST_SAID)
+    if failure["status"] == "Success" and failure.get("wrong"):
+        return f"the step's result cannot be used: {failure['wrong']}"
     if failure["status"] == "Success":
         return "the step ended without saying that it succeeded"
     return failure.get("line") or f"Run Command says {failure.get('detail') or failure['status']}"
@@ -274,7 +287,7 @@ def _first_error(lines: Sequence[str]) -> str:
     """The first line that looks like an error; else the first line."""
     marks = ("error", "fatal", "failed", "cannot", "denied", "not found", "aborted")
     named = [line for line in lines if any(mark in line.lower() for mark in marks)]
-    return (named or list(lines) or [""])[0].strip()[:500]
+    return foreign.passable((named or list(lines) or [""])[0].strip(), MOST_SAID)
 
 
 def _seconds(plugin: Mapping[str, Any]) -> float | None:

@@ -38,7 +38,7 @@ class SlipwayError(Exception):
 
 
 class InvalidInput(SlipwayError):
-    """The input cannot be released. `problems`: [{"path", "what", "allowed"}]."""
+    """The input cannot be released. `problems`: [{"path", "what", "allowed"}], the first 20."""
 
 
 class PreflightFailed(SlipwayError):

@@ -9,15 +9,21 @@ error), and a Fail state's, whose cause is already {"what", "where", "next"}.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slipway import foreign
+
 CLEAN, DIRTY = "FailedClean", "FailedDirty"
 
 # Phases in which servers that serve may have been changed.
 TOUCHES_SERVERS = frozenset({"roll out", "report", "verify", "record"})
+
+# Characters of a cause that are told when it is no JSON: what is told is put into shells itself.
+LONGEST = 2000
 
 AGAIN = "the release can be started again"
 
@@ -89,7 +95,7 @@ def unwrap(error: str, cause: str) -> Named:
     """Goes inwards as long as a cause contains another error."""
     value = _json(cause)
     if value is None:
-        return Named(error, cause or "no reason given")
+        return _torn(error, str(cause or ""))
     if "errorMessage" in value:
         return unwrap(str(value.get("errorType") or error), str(value["errorMessage"]))
     child = _child(value)
@@ -100,7 +106,20 @@ def unwrap(error: str, cause: str) -> Named:
         return Named(
             error, str(value["what"]), str(value.get("where", "")), str(value.get("next", "")), details
         )
-    return Named(error, cause)
+    return Named(error, foreign.passable(cause, LONGEST))
+
+
+def _torn(error: str, text: str) -> Named:
+    """What can be read in a cause that is no JSON: a sentence, or JSON that was cut off, because a cause has
+    room for 32,768 characters. Its quotation marks have more backslashes in every shell."""
+    flat = re.sub(r'\\+"', '"', text)
+    what = re.search(r'"what": ?"([^"]+)', flat)
+    if not what:
+        return Named(error, foreign.passable(text, LONGEST) or "no reason given")
+    names = re.findall(r'"(?:errorType|Error|error)": ?"([A-Za-z][A-Za-z0-9.]{0,80})"', flat)
+    outer = {"States.TaskFailed", "FailedClean", "FailedDirty"}
+    inner = next((name for name in names if name not in outer), error)
+    return Named(inner, foreign.passable(what[1], LONGEST))
 
 
 def _child(value: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -108,7 +127,7 @@ def _child(value: Mapping[str, Any]) -> tuple[str, str] | None:
     if "ExecutionArn" not in value and "executionArn" not in value:
         return None
     error = value.get("Error") or value.get("error")
-    cause = value.get("Cause") or value.get("cause") or ""
+    cause = str(value.get("Cause") or value.get("cause") or "")
     status = value.get("Status") or value.get("status") or ""
     if error is None:
         name = {"TIMED_OUT": "States.Timeout", "ABORTED": "States.Aborted"}.get(
@@ -121,8 +140,8 @@ def _child(value: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def _json(text: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(text)
-    except (TypeError, ValueError):
+        value = foreign.read(text)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

@@ -8,12 +8,15 @@ the schema against a full validator, and refuses keywords that this one does not
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 Schema = Mapping[str, Any]
+
+LONGEST_KEY = 128  # characters, of a key in a path; longer ones are cut
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ def problems(schema: Schema, value: Any, path: str = "") -> list[Problem]:
     if not _type_fits(schema, value):
         types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
         return [Problem(path or "input", f"is {_kind(value)}", schema.get("x-allowed") or " or ".join(types))]
+    if _unpaired(value):
+        return [Problem(path or "input", "has half of a character in it", allowed(schema))]
     return [
         problem
         for keyword in _KEYWORDS
@@ -95,6 +100,9 @@ def _shown(value: Any) -> str:
 
 
 def _inside(path: str, key: str) -> str:
+    if not key.isprintable() or not 0 < len(key) <= LONGEST_KEY or set(key) & set('".[]'):
+        shown = json.dumps(key[:LONGEST_KEY])  # no key that could be meant
+        return f"{path or 'input'}[{shown}]"
     return f"{path}.{key}" if path else key
 
 
@@ -126,6 +134,11 @@ def _names(schema: Schema, value: Any, path: str) -> Iterator[Problem]:
     for key in value if isinstance(value, dict) else []:
         for problem in problems(schema["propertyNames"], key, _inside(path, key)):
             yield Problem(problem.path, "has a name that is not allowed", problem.allowed)
+
+
+def _unpaired(value: Any) -> bool:
+    """Whether a text has half of a surrogate pair: JSON can write that, nobody can encode it."""
+    return isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _pattern(schema: Schema, value: Any, path: str) -> Iterator[Problem]:

@@ -183,7 +183,8 @@ def _ask(request: Json, execution: Json, fleet: Json, orchestrator: Orchestrator
 
 
 def _hear(asked: tuple[str, Sequence[str]], patience: Patience) -> list[dict[str, Any]]:
-    return commands.answers(*asked, patience)
+    command, servers = asked
+    return commands.answers(command, "report", servers, patience)
 
 
 # --- what the input names -----------------------------------------------------------------------------------

@@ -13,6 +13,9 @@ from slipway import artifact, back_to, records, request, schema, tiers, waves
 from slipway.errors import InvalidInput
 from slipway.schema import Problem
 
+# Problems that a refusal lists: the cause of an execution has at most 32,768 characters.
+MOST_LISTED = 20
+
 NOTHING_CHANGED = "nothing was changed; correct the input and start again"
 
 
@@ -149,7 +152,7 @@ def _refuse(problems: list[Problem]) -> None:
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     raise InvalidInput(
         f"{first.path} {first.what}; allowed: {first.allowed}{more}",
-        ", ".join(dict.fromkeys(problem.path for problem in problems)),
+        ", ".join(dict.fromkeys(problem.path for problem in problems[:MOST_LISTED])),
         NOTHING_CHANGED,
-        problems=[problem.as_dict() for problem in problems],
+        problems=[problem.as_dict() for problem in problems[:MOST_LISTED]],
     )

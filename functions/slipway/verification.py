@@ -17,6 +17,7 @@ from slipway.patience import DEFAULT, Patience, linger
 from slipway.targets import Target
 
 HEADER = "X-Slipway-Release"
+LONGEST_RELEASE = 63  # characters, as in the input
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def of_site(
         return f"the site answers {answer.status}, not 200"
     if answer.release != release:
         got = (
-            f"release {answer.release}"
+            f"release {answer.release[:LONGEST_RELEASE]}"
             if answer.release
             else f"no header {HEADER}: perhaps it is another site"
         )
@@ -139,7 +140,7 @@ def fetch(url: str, seconds: float = 5.0) -> Answer:
         return Answer(error.code, error.headers.get(HEADER, ""))
     except urllib.error.URLError as error:
         return Answer(error=str(error.reason), kind=_kind(error.reason))
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a Location that is none
         return Answer(error=str(error) or type(error).__name__, kind=_kind(error))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from slipway import foreign
 from slipway.schema import Problem
 
 # What the roll-out's time-out is reckoned for.
@@ -39,8 +39,8 @@ def begun(cause: str) -> int | None:
     On AWS the cause is the description of the execution, whose own cause is in it as text.
     """
     try:
-        value = json.loads(cause)
-    except (TypeError, ValueError):
+        value = foreign.read(cause)
+    except ValueError:
         return None
     if not isinstance(value, dict):
         return None

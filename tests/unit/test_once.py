@@ -25,7 +25,7 @@ EVENT: dict[str, Any] = {
 SUCCEEDED = {
     "InstanceId": "i-1",
     "Status": "Success",
-    "CommandPlugins": [{"Output": '{"step":"migrate","ok":true}'}],
+    "CommandPlugins": [{"Output": '{"step":"migrate","ok":true,"migrations":[],"seconds":1}'}],
 }
 
 

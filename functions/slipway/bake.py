@@ -95,7 +95,9 @@ def _errors(group: str, since: int, now: float) -> str:
     arn = elb.balancer(group)
     if arn is None:
         return ""
-    began = datetime.fromtimestamp(since / 1000, UTC)
+    # CloudWatch counts by whole minutes, and would give the one in which the wave became healthy to both
+    # sides: errors that began with the wave would count as usual.
+    began = datetime.fromtimestamp(since // 60_000 * 60, UTC)
     after = _traffic(arn, began, datetime.fromtimestamp(now, UTC))
     if after.errors < FEWEST_ERRORS:
         return ""

@@ -92,11 +92,14 @@ class Balancers:
             active = [b.public for b in self._balancers.values() if b.public and b.state == "active"]
         return active[-1] if active else None
 
+    def running(self) -> dict[str, LoadBalancer]:
+        """Those that are active, by ARN."""
+        with self._lock:
+            return {arn: b.server for arn, b in self._balancers.items() if b.server and b.state == "active"}
+
     def health(self, group_arn: str, target: str) -> tuple[str, str] | None:
         """(state, reason) of a target as its load balancer's checks have it; None while nobody checks."""
-        with self._lock:
-            running = [b.server for b in self._balancers.values() if b.server and b.state == "active"]
-        for server in running:
+        for server in self.running().values():
             found = server.health(group_arn).get(target)
             if found is not None:
                 return found

@@ -19,7 +19,7 @@ from rehearsal.emulator.addresses import AddressBook
 if TYPE_CHECKING:
     from rehearsal.emulator.ec2 import Launch
     from rehearsal.emulator.library import Library
-    from rehearsal.machines import Machines, Server
+    from rehearsal.machines import LoadBalancer, Machines, Server
 
 logger = logging.getLogger("region")
 
@@ -104,6 +104,9 @@ class Region:
     """elbv2: begin to drain the instances."""
     target_state: Callable[[str, str], str | None] = lambda _arn, _target: None
     """elbv2: (target group arn, instance id) → state as ELBv2 names it, or None if not registered."""
+
+    load_balancers: Callable[[], Mapping[str, LoadBalancer]] = dict
+    """elbv2: load balancer arn → what stands behind it, of those that are active."""
 
     front_door: Callable[[], str | None] = lambda: None
     """elbv2: the public address that the host's ports lead to: the newest load balancer that answers."""

@@ -85,6 +85,7 @@ def install(region: Region) -> None:
     region.members.append(balancers.members)
     region.lookups.insert(0, balancers.lookup)
     region.front_door = balancers.front
+    region.load_balancers = balancers.running
     region.register_targets = service.register_instances
     region.deregister_targets = service.deregister_instances
     region.target_state = service.state

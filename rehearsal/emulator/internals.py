@@ -36,6 +36,7 @@ SERVICE_MODULES = (
     "rds",
     "service_quotas",
     "elbv2",
+    "balancer_metrics",
     "acm",
     "route53",
 )

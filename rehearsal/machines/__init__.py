@@ -1,6 +1,7 @@
 """The data plane of the region: real servers, network, firewall, names. It knows nothing of AWS's API."""
 
 from rehearsal.machines.authority import Authority
+from rehearsal.machines.counters import Count, Counted
 from rehearsal.machines.database import Database
 from rehearsal.machines.firewall import Firewall, Rule, SecurityGroup
 from rehearsal.machines.front_door import FrontDoor
@@ -15,6 +16,8 @@ from rehearsal.machines.server import Result, Server
 __all__ = [
     "REDIRECT",
     "Authority",
+    "Count",
+    "Counted",
     "Credentials",
     "Database",
     "Firewall",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 REDIRECT = "redirect-to-https"
@@ -56,11 +56,24 @@ class Member:
 
 @dataclass(frozen=True)
 class Statistics:
-    """A line of `show stat`. status: UP, DOWN, DRAIN, MAINT (with details); check: INI, L7OK, L4CON, …"""
+    """A line of `show stat`. status: UP, DOWN, DRAIN, MAINT (with details); check: INI, L7OK, L4CON, …;
+    requests: sent to it, errors: 5xx that it answered, both since the process began."""
 
     status: str
     check: str
     sessions: int
+    requests: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All counters of a process at one moment. servers: (backend, server) → its line; errors: 5xx that
+    clients got from all listeners, whoever made them."""
+
+    process: str
+    servers: Mapping[tuple[str, str], Statistics]
+    errors: int
 
 
 def backend(arn: str) -> str:
@@ -179,12 +192,35 @@ def addition(group: TargetGroup, member: Member) -> list[str]:
 
 def statistics(answer: str) -> dict[tuple[str, str], Statistics]:
     """`show stat` → (backend, server) → its line."""
-    rows = csv.DictReader(io.StringIO(answer.removeprefix("# ").strip()))
     return {
-        (row["pxname"], row["svname"]): Statistics(row["status"], row["check_status"], int(row["scur"] or 0))
-        for row in rows
+        (row["pxname"], row["svname"]): Statistics(
+            row["status"],
+            row["check_status"],
+            int(row["scur"] or 0),
+            int(row.get("stot") or 0),
+            int(row.get("hrsp_5xx") or 0),
+        )
+        for row in _rows(answer)
         if row["svname"] not in {"FRONTEND", "BACKEND"}
     }
+
+
+READ = "show info;show stat -1 5 -1"
+"""The command whose answer `reading` takes: of listeners and servers (1 + 4), in this order."""
+
+
+def reading(answer: str) -> Reading:
+    """Raises ValueError if the answer is not whole."""
+    info, found, table = answer.partition("# pxname")
+    process = next((line for line in info.splitlines() if line.startswith("Pid:")), "")
+    if not found or not process:
+        raise ValueError(f"not statistics: {answer[:200]!r}")
+    errors = sum(int(row["hrsp_5xx"] or 0) for row in _rows(found + table) if row["svname"] == "FRONTEND")
+    return Reading(process, statistics(found + table), errors)
+
+
+def _rows(answer: str) -> Iterable[dict[str, str]]:
+    return csv.DictReader(io.StringIO(answer.removeprefix("# ").strip()))
 
 
 SUCCESSES = ("New server registered.", "Server deleted.")

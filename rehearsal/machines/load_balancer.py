@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rehearsal.machines import haproxy
+from rehearsal.machines.counters import Counted, Counters
 from rehearsal.machines.haproxy import (
     REDIRECT,
     Listener,
     Member,
+    Reading,
     Statistics,
     Target,
     TargetGroup,
@@ -59,6 +61,7 @@ class LoadBalancer:
         self._listeners: tuple[Listener, ...] = ()
         self._groups: dict[str, TargetGroup] = {}
         self._held: dict[str, Registrations] = {}
+        self._counters = Counters()
         self._numbers = itertools.count(1)
         self._ended = threading.Event()
 
@@ -102,17 +105,36 @@ class LoadBalancer:
     def health(self, arn: str) -> Mapping[str, tuple[str, str]]:
         """Target id → (state, reason) in ELBv2's words; reason is "" when healthy."""
         with self._lock:
-            group, held = self._groups.get(arn), self._held.get(arn, Registrations())
-            if group is None:
-                return {}
-            used = any(listener.default == arn for listener in self._listeners)
-            seen = self._statistics()
-            states = {}
-            for target in group.targets:
-                server = next((m.server for m in held.members if m.target.id == target.id), "")
-                line = seen.get((backend(arn), server))
-                states[target.id] = haproxy.health(line, server in held.admitted, target.draining, used)
-            return states
+            return self._health(arn, self._statistics())
+
+    def _health(self, arn: str, seen: Mapping[tuple[str, str], Statistics]) -> Mapping[str, tuple[str, str]]:
+        group, held = self._groups.get(arn), self._held.get(arn, Registrations())
+        if group is None:
+            return {}
+        used = any(listener.default == arn for listener in self._listeners)
+        states = {}
+        for target in group.targets:
+            server = next((m.server for m in held.members if m.target.id == target.id), "")
+            line = seen.get((backend(arn), server))
+            states[target.id] = haproxy.health(line, server in held.admitted, target.draining, used)
+        return states
+
+    def counted(self) -> Counted:
+        """What it has counted since it was made, but for what a process answers that is already ending after
+        a reload. Raises OSError or ValueError when HAProxy does not answer."""
+        with self._lock:
+            seen = self._count().servers
+            return Counted(
+                {arn: self._counters.of(backend(arn)) for arn in self._groups},
+                self._counters.all,
+                self._counters.own,
+                {arn: tuple(state for state, _ in self._health(arn, seen).values()) for arn in self._groups},
+            )
+
+    def _count(self) -> Reading:
+        reading = haproxy.reading(self._ask(haproxy.READ))
+        self._counters.take(reading)
+        return reading
 
     def sessions(self, arn: str, target: str) -> int:
         """Requests that the target is answering now."""
@@ -163,6 +185,7 @@ class LoadBalancer:
             registrations.leaving.clear()  # the former process sees them out
         former = self._process()
         Path(self.server.socket_path(STATE)).write_text(self._ask("show servers state"))
+        self._count()
         done = self.server.run(["systemctl", "reload", "haproxy"])
         if done.code != 0:
             said = self.server.run(["haproxy", "-c", "-f", CONFIGURATION]).stderr.decode()
@@ -191,7 +214,7 @@ class LoadBalancer:
             for arn, held in self._held.items()
             if held.leaving or any(member.server not in held.admitted for member in held.members)
         ]
-        seen = self._statistics() if waiting else {}
+        seen = self._count().servers if waiting else {}
         for arn, held in waiting:
             for member in held.members:
                 line = seen.get((backend(arn), member.server))

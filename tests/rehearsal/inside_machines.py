@@ -26,6 +26,7 @@ import pytest
 from rehearsal.machines import (
     REDIRECT,
     Authority,
+    Count,
     Credentials,
     Database,
     FrontDoor,
@@ -454,6 +455,48 @@ def test_a_new_certificate_breaks_no_connection(region: Region) -> None:
         region.apply(GROUP)
         load.goes_on()
     assert load.failures == []
+
+
+def counted(region: Region) -> tuple[Count, int]:
+    told = region.balancer.counted()
+    assert told.groups[GROUP.arn] == told.all
+    return told.all, told.own
+
+
+def visit(region: Region, path: str, status: int, times: int) -> None:
+    for _ in range(times):
+        try:
+            region.get(path)
+            met = 200
+        except urllib.error.HTTPError as error:
+            met = error.code
+        assert met == status
+
+
+def test_what_was_counted_outlives_reloads_and_registrations(region: Region) -> None:
+    """Requests that reached a target, 5xx of targets, 5xx of the load balancer; checks are no requests."""
+    before, own = counted(region)
+
+    def more(requests: int, errors: int, of_its_own: int) -> None:
+        wanted = (before + Count(requests, errors), own + of_its_own)
+        until(lambda: counted(region) == wanted)
+
+    visit(region, "/", 200, 5)
+    visit(region, "/broken", 500, 3)
+    more(8, 3, 0)
+    try:
+        region.apply(replace(GROUP, interval=0.6))
+        more(8, 3, 0)
+        visit(region, "/broken", 500, 2)
+        more(10, 5, 0)
+        region.apply(replace(GROUP, interval=0.6, targets=()))
+        visit(region, "/", 503, 4)
+        more(10, 5, 4)
+    finally:
+        region.apply(GROUP)
+        until(region.healthy)
+    visit(region, "/slow", 502, 1)
+    more(11, 6, 4)
 
 
 # Database

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.rehearsal.rehearsed import Ended, Load, Rehearsed, eventually, load
+from tests.rehearsal.rehearsed import Ended, Load, Rehearsed, eventually, load, same
+
+ERRORS = TARGETS, OWN = "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"
 
 
 def beside(region: Rehearsed, overlay: str | None = None, **rollout: Any) -> dict[str, Any]:
@@ -15,6 +19,24 @@ def beside(region: Rehearsed, overlay: str | None = None, **rollout: Any) -> dic
     given = region.given(overlay)
     given["rollout"] |= {"strategy": "side_by_side", **rollout}
     return given
+
+
+def counted(region: Rehearsed, metric: str) -> float:
+    """What CloudWatch has of the load balancer in all."""
+    group = region.tier("web")["TargetGroupArn"]
+    [found] = region.client("elbv2").describe_target_groups(TargetGroupArns=[group])["TargetGroups"]
+    [balancer] = found["LoadBalancerArns"]
+    now = datetime.now(UTC)
+    answer = region.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/ApplicationELB",
+        MetricName=metric,
+        Dimensions=[{"Name": "LoadBalancer", "Value": balancer.split(":loadbalancer/")[1]}],
+        StartTime=now - timedelta(hours=3),
+        EndTime=now + timedelta(minutes=1),
+        Period=60,
+        Statistics=["Sum"],
+    )
+    return float(sum(point["Sum"] for point in answer["Datapoints"]))
 
 
 def suspended(region: Rehearsed) -> set[str]:
@@ -91,3 +113,25 @@ def test_an_alarm_takes_the_canary_back(region: Rehearsed, went_beside: Went) ->
     assert visitors.failures == {}
     assert {region.site().get("/up").headers["X-Slipway-Release"] for _ in range(8)} == {serving}
     cloudwatch.delete_alarms(AlarmNames=["too-slow"])
+
+
+def test_a_page_that_fails_takes_the_canary_back(region: Rehearsed, went_beside: Went) -> None:
+    """Its health path answers 200 all the time: only the load balancer's metrics tell what visitors get."""
+    serving = went_beside[0].given["release"]["id"]
+    before = {metric: counted(region, metric) for metric in ERRORS}
+    with load(region.site, "/") as visitors:
+        ended = region.fail(beside(region, "broken-page", canary=1, batch=1, bakeSeconds=600))
+    told = ended.explanation
+    assert (ended.error, told["error"]) == ("FailedClean", "VerificationFailed")
+    said = re.fullmatch(
+        r"after this wave (\d+) of \d+ requests were answered with 5xx \([\d.]+%; [\d.]+% before\)",
+        told["what"],
+    )
+    assert said, told
+    # What the region counted is what visitors met, and no more than that.
+    met = sum(times for answer, times in visitors.answers.items() if answer.startswith("500 "))
+    assert 5 <= int(said[1]) <= met
+    assert set(visitors.answers) == {f"200 {serving}", f"500 {ended.given['release']['id']}"}
+    wanted = {TARGETS: before[TARGETS] + met, OWN: before[OWN]}
+    same(lambda: {metric: counted(region, metric) for metric in ERRORS}, wanted)
+    assert {region.site().get("/").headers["X-Slipway-Release"] for _ in range(8)} == {serving}

@@ -53,10 +53,15 @@ class Watched:
         ]
         return {"MetricAlarms": found[:1], "CompositeAlarms": found[1:]}
 
+    # As CloudWatch, by whole minutes: this one is after the wave.
+    MINUTE = BEGAN // 60 * 60
+
     def get_metric_data(
         self, MetricDataQueries: list[dict[str, Any]], StartTime: datetime, EndTime: datetime
     ) -> dict[str, Any]:
-        requests, errors = self.before if EndTime.timestamp() <= BEGAN else self.after
+        earlier = EndTime.timestamp() <= self.MINUTE
+        assert StartTime.timestamp() == self.MINUTE - (900 if earlier else 0)
+        requests, errors = self.before if earlier else self.after
         values = {"RequestCount": [requests / 2] * 2, "HTTPCode_Target_5XX_Count": [errors]}
         results = []
         for query in MetricDataQueries:

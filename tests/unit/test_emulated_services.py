@@ -8,6 +8,7 @@ import pytest
 
 from rehearsal.emulator import (
     acm,
+    balancer_metrics,
     balancers,
     databases,
     elbv2,
@@ -17,7 +18,7 @@ from rehearsal.emulator import (
     service_quotas,
     vpc,
 )
-from rehearsal.machines import Rule
+from rehearsal.machines import Count, Counted, Rule
 from rehearsal.machines.load_balancer import REDIRECT
 
 # --- names --------------------------------------------------------------------------------------
@@ -346,3 +347,45 @@ def test_maintenance_is_pending_for_the_instance_that_is_named() -> None:
     assert "<Action>system-update</Action>" in said
     assert "os-upgrade" not in said
     assert "<ResourceIdentifier>" not in rds.maintenance_xml("arn:aws:rds:eu-central-1:0:db:db-3", lines)
+
+
+# --- metrics of load balancers ---------------------------------------------------------------------
+
+ELB = "arn:aws:elasticloadbalancing:eu-central-1:000000000000"
+BALANCER, TARGETS = f"{ELB}:loadbalancer/app/arable/0123", f"{ELB}:targetgroup/arable/4567"
+WHOLE = {"LoadBalancer": "app/arable/0123"}
+OF_GROUP = {"TargetGroup": "targetgroup/arable/4567", **WHOLE}
+
+
+def metrics(before: Counted, now: Counted) -> list[tuple[str, int, dict[str, str]]]:
+    found = balancer_metrics.points(BALANCER, before, now, 60)
+    return [(point.metric, point.value, point.dimensions) for point in found]
+
+
+def test_metrics_are_what_came_since_the_last_look() -> None:
+    before = Counted({TARGETS: Count(10, 4)}, Count(12, 5), own=1)
+    now = Counted({TARGETS: Count(30, 6)}, Count(32, 7), own=4, states={TARGETS: ("healthy", "unhealthy")})
+    assert metrics(before, now) == [
+        ("RequestCount", 20, WHOLE),
+        ("HTTPCode_Target_5XX_Count", 2, WHOLE),
+        ("HTTPCode_ELB_5XX_Count", 3, WHOLE),
+        ("RequestCount", 20, OF_GROUP),
+        ("HTTPCode_Target_5XX_Count", 2, OF_GROUP),
+        ("HealthyHostCount", 1, OF_GROUP),
+        ("UnHealthyHostCount", 1, OF_GROUP),
+    ]
+
+
+def test_where_nothing_came_there_are_no_errors_and_without_targets_no_hosts() -> None:
+    same = Counted({TARGETS: Count(10, 4)}, Count(10, 4), own=1, states={TARGETS: ()})
+    assert metrics(same, same) == [("RequestCount", 0, WHOLE), ("RequestCount", 0, OF_GROUP)]
+
+
+def test_targets_that_drain_or_are_new_are_neither_healthy_nor_unhealthy() -> None:
+    now = Counted({TARGETS: Count()}, states={TARGETS: ("draining", "initial")})
+    assert metrics(now, now)[-2:] == [("HealthyHostCount", 0, OF_GROUP), ("UnHealthyHostCount", 0, OF_GROUP)]
+
+
+@pytest.mark.parametrize(("moment", "minute"), [(120.1, 60), (124.9, 60), (125.1, 120), (180.0, 120)])
+def test_what_came_before_a_full_minute_belongs_to_the_minute_before(moment: float, minute: int) -> None:
+    assert balancer_metrics.minute_of(moment) == minute

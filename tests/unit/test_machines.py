@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dnslib
 import pytest
 
+from rehearsal.machines.counters import Count, Counters
 from rehearsal.machines.database import first_statements
 from rehearsal.machines.firewall import Rule, SecurityGroup, ruleset
 from rehearsal.machines.haproxy import (
     REDIRECT,
     Listener,
     Member,
+    Reading,
     Statistics,
     Target,
     TargetGroup,
     checked,
     configuration,
     health,
+    reading,
     statistics,
 )
 from rehearsal.machines.metadata import Instance, Metadata, document
@@ -101,6 +106,60 @@ def test_a_target_is_admitted_after_a_first_result(line: Statistics, expected: b
 def test_statistics_are_read_per_server() -> None:
     answer = "# pxname,svname,scur,status,check_status,\ngroup-1,FRONTEND,1,OPEN,,\ngroup-1,a,3,UP,L7OK,\n"
     assert statistics(answer) == {("group-1", "a"): Statistics("UP", "L7OK", 3)}
+
+
+READING = """Name: HAProxy
+Pid: {pid}
+
+# pxname,svname,scur,stot,status,check_status,hrsp_5xx,
+listener-80,FRONTEND,1,9,OPEN,,0,
+listener-443,FRONTEND,1,9,OPEN,,{all},
+group-1,a,0,{requests},UP,L7OK,{errors},
+"""
+
+
+def read(pid: int, everybody: int, requests: int, errors: int) -> Reading:
+    return reading(READING.format(pid=pid, all=everybody, requests=requests, errors=errors))
+
+
+def test_counters_are_read_with_the_process_that_counted() -> None:
+    line = Statistics("UP", "L7OK", 0, requests=7, errors=2)
+    assert read(4, 3, 7, 2) == Reading("Pid: 4", {("group-1", "a"): line}, 3)
+
+
+@pytest.mark.parametrize("answer", ["", "Name: HAProxy\nPid: 4\n", "# pxname,svname,hrsp_5xx,\n"])
+def test_half_an_answer_counts_nothing(answer: str) -> None:
+    with pytest.raises(ValueError, match="not statistics"):
+        reading(answer)
+
+
+@pytest.mark.parametrize(
+    ("readings", "count", "own"),
+    [
+        ([(4, 0, 0, 0)], Count(), 0),
+        ([(4, 3, 7, 2)], Count(7, 2), 1),
+        ([(4, 3, 7, 2), (4, 3, 7, 2)], Count(7, 2), 1),
+        ([(4, 3, 7, 2), (4, 4, 9, 3)], Count(9, 3), 1),
+        ([(4, 3, 7, 2), (5, 0, 0, 0)], Count(7, 2), 1),  # reloaded
+        ([(4, 3, 7, 2), (5, 4, 9, 3)], Count(16, 5), 2),
+        ([(4, 3, 7, 2), (4, 3, 8, 3), (4, 4, 8, 3)], Count(8, 3), 1),  # a target's, then handed on
+    ],
+)
+def test_counters_outlive_processes(
+    readings: list[tuple[int, int, int, int]], count: Count, own: int
+) -> None:
+    counters = Counters()
+    for each in readings:
+        counters.take(read(*each))
+    assert (counters.of("group-1"), counters.all, counters.own) == (count, count, own)
+
+
+def test_counters_outlive_servers() -> None:
+    counters = Counters()
+    counters.take(read(4, 3, 7, 2))
+    counters.take(replace(read(4, 3, 7, 2), servers={}))
+    counters.take(replace(read(4, 4, 7, 2), servers={("group-1", "b"): Statistics("UP", "L7OK", 0, 1, 1)}))
+    assert (counters.all, counters.own) == (Count(8, 3), 1)
 
 
 def test_a_configuration_forwards_redirects_and_refuses() -> None:

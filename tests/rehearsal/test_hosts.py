@@ -364,7 +364,8 @@ def test_migrate_twice(world: World) -> None:
     good(run(world, "pending", "r1"), changed=False, pending=versions, number=2, empty=True)
     good(run(world, "migrate", "r1"), changed=True, before="", after=versions[-1], migrations=versions)
     good(run(world, "migrate", "r1"), changed=False, before=versions[-1], after=versions[-1], migrations=[])
-    good(run(world, "pending", "r1"), changed=False, pending=[], number=0, empty=False)
+    good(run(world, "pending", "r1"), changed=False, pending=[], number=0, empty=False, asked="rails")
+    good(run(world, "pending", "r1"), changed=False, pending=[], number=0, empty=False, asked="database")
 
 
 def test_activate_twice(world: World) -> None:
@@ -414,6 +415,40 @@ def test_a_second_release(world: World, tmp_path: Path) -> None:
     page = world.http("GET", "/")
     assert page.headers["x-slipway-release"] == "r2"
     assert b"Notes from the fields and places" in page.body
+
+
+def test_rails_is_asked_wherever_the_database_might_not_know(world: World) -> None:
+    def pending(asked: str, *versions: str) -> None:
+        good(run(world, "pending", "r2"), asked=asked, pending=list(versions), number=len(versions))
+
+    def put(path: str, text: str) -> None:
+        at = f"/var/www/arable/releases/r2/{path}"
+        assert world.shell(f"mkdir -p $(dirname {at}); cat >{at} <<'EOF'\n{text}\nEOF\n").code == 0
+
+    def gone(path: str) -> None:
+        assert world.shell(f"rm -r /var/www/arable/releases/r2/{path}").code == 0
+
+    pending("database")
+    put("app/models/weed.rb", "class Weed; end")
+    pending("database")
+    world.sql("DELETE FROM arable.schema_migrations WHERE version = '20261108080000'")
+    pending("rails", "20261108080000")
+    world.sql("INSERT INTO arable.schema_migrations VALUES ('20261108080000')")
+    # Migrations in another folder are seen from the first, and as long as the application may look there.
+    put("config/initializers/more.rb", 'Rails.application.config.paths["db/migrate"] << "db/more"')
+    pending("rails")
+    put("db/more/20261201080000_more.rb", "class More < ActiveRecord::Migration[6.1]; end")
+    pending("rails", "20261201080000")
+    gone("config/initializers/more.rb")
+    pending("database")
+    put("lib/barley.rb", "module Barley; end")  # any other change of what is not only served: once
+    pending("rails")
+    pending("database")
+    put("app/models/weed.rb", "class Weed; connects_to database: {writing: :other}; end")
+    pending("rails")
+    pending("rails")
+    for path in ("app/models/weed.rb", "lib/barley.rb", "db/more"):
+        gone(path)
 
 
 def test_a_running_release_keeps_its_content(world: World, tmp_path: Path) -> None:

@@ -334,6 +334,11 @@ def test_configure_twice(world: World) -> None:
         assert secret not in ran.log
         assert secret not in json.dumps(ran.result)
     good(world.document("configure", settings()), changed=False)
+    # Where the CLI is no script of Python, it is started for each secret.
+    other = "/opt/slipway/bin/aws"
+    world.shell(f"""printf '#!/bin/sh\\nexec /usr/local/bin/aws "$@"\\n' >{other}; chmod 755 {other}""")
+    good(world.document("configure", settings()), changed=False)
+    assert world.shell(f"rm {other}").code == 0
     modes = files(world)
     assert "environment 600 root root" in modes
     assert "database.yml 640 root rails" in modes

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from rehearsal import visit
+from tests.rehearsal import sought
 from tests.rehearsal.rehearsed import Ended, Load, Planned, Rehearsed, eventually
 
 DOMAIN = "arable.example"
@@ -498,3 +500,53 @@ def asked_for(region: Rehearsed, execution: str) -> list[dict[str, str]]:
 
     eventually(look, 120, "the missing records are named")
     return found
+
+
+# What nobody may read
+
+
+USER_SECRET = "slipway/arable/of-the-user"
+
+
+@pytest.fixture(scope="session")
+def with_secret(region: Rehearsed, first: Ended) -> tuple[Ended, str]:
+    """A release with a secret of the user's, and all that was said meanwhile to those who listen."""
+    value = f'it\'s "100 %" /+\\ & <{secrets.token_urlsafe(24)}>'
+    region.client("secretsmanager").create_secret(Name=USER_SECRET, SecretString=value)
+    given = region.given("second")
+    given["environment"]["secrets"] = {"API_KEY": USER_SECRET}
+    with sought.overheard(region, region.outputs["TopicArn"]) as heard:
+        ended = region.succeed(given)
+    return ended, "\n".join(heard)
+
+
+def test_no_secret_is_anywhere_by_its_value(region: Rehearsed, with_secret: tuple[Ended, str]) -> None:
+    """In every channel something is found that does go there, and no secret in any form."""
+    ended, heard = with_secret
+    known = {form for value in sought.values(region) for form in sought.forms(value)}
+    assert len(sought.values(region)) >= 4
+    assert min(map(len, known)) >= 10, "shorter ones are found anywhere"
+    told = {**sought.channels(region), "messages and events": heard}
+    print({channel: len(text) for channel, text in told.items()})
+    release = ended.given["release"]["id"]
+    wanted = {channel: CANARIES.get(channel.split(" of i-")[0], release) for channel in told}
+    unseen = [channel for channel, text in told.items() if wanted[channel] not in text]
+    leaking = [channel for channel, text in told.items() if any(form in text for form in known)]
+    assert (unseen, leaking) == ([], [])
+    # The application has them, from a file that nobody else may read.
+    for server in region.servers():
+        assert "API_KEY" in region.on(server, "cat /var/www/arable/shared/environment").stdout
+        allowed = region.on(server, "stat -c '%a %U' /var/www/arable/shared/environment").stdout
+        assert allowed == "600 root\n"
+
+
+CANARIES = {
+    "stacks": DOMAIN,
+    "functions": "TABLE_NAME",
+    "launch templates": "amazon-ssm-agent",
+    "logs of functions": '"message":"done"',
+    "journal": "(Rails), slot",
+    "processes": "puma",
+    "units": "arable@",
+}
+"""What is found in a channel to which the release's id does not go."""

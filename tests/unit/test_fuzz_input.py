@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from slipway import artifact, records, schema, tiers, validation, waves
 from slipway.errors import InvalidInput
 from tests.unit.conftest import ROOT, event
-from tests.unit.fuzzing import any_json, changed, tried
+from tests.unit.fuzzing import any_json, changed, tried, with_change
 from tests.unit.test_tiers import OUTPUTS, SETTINGS, declared
 
 EVENTS = [event(path.stem) for path in sorted((ROOT / "events").glob("*.json"))]
@@ -75,9 +75,59 @@ def test_accepted_or_refused_with_reasons(value: Any) -> None:
             assert set(problem) == {"path", "what", "allowed"}
             assert all(isinstance(text, str) and text for text in problem.values()), problem
         return
+    assert list(schema.problems(validation.input_schema(), value)) == []
+    _buildable(request)
+
+
+LIKELY: dict[tuple[str, ...], st.SearchStrategy[Any]] = {
+    ("environment", "name"): st.from_regex(r"[a-z][a-z0-9]{1,18}[a-z0-9]", fullmatch=True),
+    ("environment", "domain", "name"): st.from_regex(r"([a-z0-9]{1,20}\.){1,2}[a-z]{2,9}", fullmatch=True),
+    ("environment", "domain", "www"): st.booleans(),
+    ("environment", "domain", "dns"): st.sampled_from(["route53", "elsewhere"]),
+    ("environment", "network", "cidr"): st.tuples(st.integers(0, 255), st.integers(15, 23)).map(
+        lambda pair: str(ipaddress.IPv4Network((f"10.{pair[0]}.0.0", pair[1]), strict=False))
+    ),
+    ("environment", "network", "natGateways"): st.sampled_from(["none", "one", "per_zone"]),
+    ("environment", "network", "bastion"): st.lists(
+        st.integers(0, 2**32 - 1).map(lambda address: f"{ipaddress.IPv4Address(address)}/32"), max_size=6
+    ).map(lambda cidrs: {"allowedCidrs": cidrs}),
+    ("environment", "database", "name"): st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True),
+    ("environment", "database", "instanceClass"): st.from_regex(r"db\.[a-z0-9]+\.[a-z0-9]+", fullmatch=True),
+    ("environment", "database", "storageGiB"): st.integers(19, 65537),
+    ("environment", "database", "backupDays"): st.integers(0, 36),
+    ("environment", "web", "instanceType"): st.from_regex(r"[a-z0-9-]+\.[a-z0-9-]+", fullmatch=True),
+    ("environment", "web", "max"): st.integers(1, 1000),
+    ("environment", "web", "healthPath"): st.from_regex(r"/[A-Za-z0-9._~/-]*", fullmatch=True),
+    ("environment", "web", "imageId"): st.from_regex(r"(ami-[0-9a-f]{8,17})?", fullmatch=True),
+    ("environment", "variables"): st.dictionaries(
+        st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,127}", fullmatch=True), st.text(max_size=9), max_size=3
+    ),
+    ("environment", "secrets"): st.dictionaries(
+        st.from_regex(r"[A-Z_]{1,9}", fullmatch=True),
+        st.from_regex(r"[A-Za-z0-9/_+=.@:-]{1,512}", fullmatch=True),
+        max_size=3,
+    ),
+    ("release", "id"): st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True),
+    ("rollout",): st.fixed_dictionaries(
+        {}, optional={"batch": st.integers(1, 1000), "canary": st.integers(0, 9), "drainSeconds": st.just(5)}
+    ),
+}
+
+
+@tried(250)
+@given(st.lists(st.sampled_from(sorted(LIKELY)), max_size=4, unique=True), st.data())
+def test_what_is_likely_to_be_accepted_can_be_built(where: list[tuple[str, ...]], data: Any) -> None:
+    value: Any = EVENTS[0]
+    for path in where:
+        value = with_change(value, path, "replace", data.draw(LIKELY[path]))
+    request, refusal = validated(value)
+    if refusal is None:
+        _buildable(request)
+
+
+def _buildable(request: Any) -> None:
     json.dumps(request, ensure_ascii=False).encode()
     assert _built(request) == set(tiers.TIERS)
-    assert list(schema.problems(validation.input_schema(), value)) == []
     _subnets(request["environment"])
 
 
@@ -146,7 +196,11 @@ def _leaves(value: Any) -> list[Any]:
 
 
 @tried(100)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 32))
+@given(
+    st.integers(0, 2**32 - 1)
+    | st.tuples(st.sampled_from([10 << 24, 0xAC10 << 16, 0xC0A8 << 16]), st.integers(0, 2**20)).map(sum),
+    st.integers(0, 32) | st.integers(15, 23),
+)
 def test_any_block_of_addresses(address: int, prefix: int) -> None:
     block = str(ipaddress.IPv4Network((address, prefix), strict=False))
     environment = {**EVENTS[0]["environment"], "network": {"cidr": block}}

@@ -12,13 +12,15 @@ from slipway.errors import CapacityMissing
 Waves = Sequence[Mapping[str, Any]]
 
 
-def plan(cut: Waves, begun: int | None) -> dict[str, Any]:
+def plan(cut: Waves, begun: int | None, idle: Collection[str] = ()) -> dict[str, Any]:
     """{"waves": [{"servers"}] that go back, in order, "lost": [ids] that run no more}.
 
     `cut`: all waves of the rollout; `begun`: how many of them had begun, None if that is not known.
+    `idle`: whom the load balancer sends nobody to. A wave of such servers goes first: taking another one out
+    beside it might leave nobody in.
     """
     lost = fleet.lost(servers(cut))
-    back = waves.back(cut, begun)
+    back = sorted(waves.back(cut, begun), key=lambda wave: not set(idle).issuperset(wave["servers"]))
     return {"waves": around(back, lost, fleet.silent(servers(back))), "lost": sorted(lost)}
 
 

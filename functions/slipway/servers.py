@@ -20,16 +20,17 @@ def check(
     if seen["status"] == "waiting":
         trouble = last_failure(autoscaling.activities(group))
         seen["detail"] += f"; {trouble}" if trouble else ""
-    found, idle = seen["servers"], _idle(seen["servers"], targets)
-    drained = waves.cut(found, {**rollout, "strategy": "drain"}, idle)
-    return {**seen, "waves": waves.cut(found, rollout, idle), "drainWaves": drained}
+    found = seen["servers"]
+    resting = idle([server["id"] for server in found], targets)
+    drained = waves.cut(found, {**rollout, "strategy": "drain"}, resting)
+    return {**seen, "waves": waves.cut(found, rollout, resting), "drainWaves": drained}
 
 
-def _idle(found: Sequence[Mapping[str, Any]], targets: str | None) -> set[str]:
-    """Those that the load balancer sends nobody to."""
+def idle(servers: Sequence[str], targets: str | None) -> set[str]:
+    """Those that the load balancer sends nobody to; all if `targets` is None."""
     health = elb.health(targets) if targets else []
     healthy = {one["Target"]["Id"] for one in health if one["TargetHealth"]["State"] == "healthy"}
-    return {server["id"] for server in found} - healthy
+    return set(servers) - healthy
 
 
 def _look(name: str) -> dict[str, Any]:

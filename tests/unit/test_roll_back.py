@@ -20,9 +20,24 @@ class Fleet(Paging):
     """EC2, which forgets what is lost for long, and Systems Manager."""
 
     def __init__(
-        self, terminated: Collection[str] = (), forgotten: Collection[str] = (), silent: Collection[str] = ()
+        self,
+        terminated: Collection[str] = (),
+        forgotten: Collection[str] = (),
+        silent: Collection[str] = (),
+        out: Collection[str] = (),
     ):
-        self.terminated, self.forgotten, self.silent = terminated, forgotten, silent
+        self.terminated, self.forgotten, self.silent, self.out = terminated, forgotten, silent, out
+
+    def describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:
+        assert TargetGroupArn == "arn:targets"
+        return {
+            "TargetHealthDescriptions": [
+                {"Target": {"Id": server}, "TargetHealth": {"State": "healthy"}}
+                for wave in CUT
+                for server in wave["servers"]
+                if server not in self.out
+            ]
+        }
 
     def describe_instances(self, Filters: list[dict[str, Any]]) -> dict[str, Any]:
         assert Filters[0]["Name"] == "instance-id"
@@ -52,13 +67,23 @@ class Fleet(Paging):
 
 def planned(monkeypatch: pytest.MonkeyPatch, begun: int, **fleet: Collection[str]) -> dict[str, Any]:
     there = Fleet(**fleet)
-    install(monkeypatch, ec2=there, ssm=there)
+    install(monkeypatch, ec2=there, ssm=there, elbv2=there)
     cause = json.dumps({"Error": "CommandFailed", "Cause": "…", "wavesBegun": begun})
-    return plan_roll_back({"waves": CUT, "cause": cause}, None)
+    return plan_roll_back({"waves": CUT, "cause": cause, "targetGroupArn": "arn:targets"}, None)
 
 
 def test_what_was_begun_goes_back_the_last_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert planned(monkeypatch, 2) == {"waves": [{"servers": ["b", "c"]}, {"servers": ["a"]}], "lost": []}
+
+
+def test_whom_the_load_balancer_sends_nobody_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A roll-out that was stopped may have left a server out: taking another one out before that is back
+    would leave nobody."""
+    assert planned(monkeypatch, 3, out=["a", "d"])["waves"] == [
+        {"servers": ["a"]},
+        {"servers": ["d", "e"]},
+        {"servers": ["b", "c"]},
+    ]
 
 
 def test_what_is_lost_does_not_go_back_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

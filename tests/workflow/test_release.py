@@ -1125,7 +1125,11 @@ AFTER: dict[str, tuple[Faults, str, str]] = {
         "DeadlinePassed",
     ),
     "a record": (
-        lambda: {"RecordRelease": then(fails("Broken"), always({}))},
+        lambda: {
+            "RecordRelease": when(
+                lambda payload: payload["ending"] == "Succeeded", fails("Broken"), always({})
+            )
+        },
         "record",
         "Broken",
     ),

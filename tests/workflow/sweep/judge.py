@@ -1,0 +1,129 @@
+"""What there is after a release and its clean-ups, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.workflow.engine import Execution
+from tests.workflow.estate import Estate, Json
+
+SUCCEEDED, PLANNED, CLEAN, DIRTY = "Succeeded", "Planned", "FailedClean", "FailedDirty"
+UNFINISHED = "Unfinished"
+# What may not be as it should be, if that is excused.
+HELD, SUSPENDED, MIXED, OUT = "lock", "suspended", "mixed", "out"
+NO_RECEIPT, UNTOLD, LEFT = "no receipt", "untold", "change sets"
+SAID = ("error", "what", "where", "next")
+EVENTS = {SUCCEEDED: "succeeded", CLEAN: "failed clean", DIRTY: "failed dirty"}
+
+
+@dataclass
+class Found:
+    """What there is after a release (or a plan) and its clean-ups."""
+
+    estate: Estate
+    previous: str | None
+    plan: bool
+    release: Execution
+    clean_ups: Sequence[Execution]
+
+    def ending(self) -> str:
+        """The last word of those that have one."""
+        said = [self._said_by_release(), *map(self._said_by_clean_up, self.clean_ups)]
+        words = [word for word in said if word]
+        return words[-1] if words else self._unsaid()
+
+    def _unsaid(self) -> str:
+        """It was stopped at the very end (then there is a receipt), or before anything was changed."""
+        receipt = self._receipt()
+        if receipt:
+            return str(receipt["ending"])
+        put_right = not self.estate.suspended and self.estate.all_in(healthy=bool(self.previous))
+        return CLEAN if put_right else UNFINISHED
+
+    def _said_by_release(self) -> str | None:
+        if self.release.status == "SUCCEEDED":
+            return PLANNED if self.plan else SUCCEEDED
+        return self.release.error if self.release.error in (CLEAN, DIRTY) else None
+
+    def _said_by_clean_up(self, execution: Execution) -> str | None:
+        if execution.status == "SUCCEEDED":
+            if execution.path[-1].endswith(".NothingToDo"):
+                return None
+            return str((self._receipt() or {"ending": CLEAN})["ending"])
+        return DIRTY if execution.error == DIRTY else UNFINISHED
+
+    def _receipt(self) -> Json | None:
+        return self.estate.receipt("test")
+
+    def fleet(self) -> str:
+        """new · old · none (no server has a release) · mixed."""
+        known = {self.previous: "old", "r2": "new", None: "none"}
+        releases = self.estate.releases()
+        return known.get(next(iter(releases)), "mixed") if len(releases) == 1 else "mixed"
+
+    def notes(self) -> Iterator[str]:
+        if self.estate.holder() is not None:
+            yield HELD
+        if self.estate.suspended:
+            yield SUSPENDED
+        if self.fleet() == "mixed" and self.previous:
+            yield MIXED
+        if not self.estate.all_in(healthy=bool(self.previous)):
+            yield OUT
+        yield from self._untold()
+        if any(change_set.startswith("plan-") for _, change_set in self.estate.change_sets):
+            yield LEFT
+
+    def _untold(self) -> Iterator[str]:
+        """Of a plan the execution's own output tells."""
+        if self.plan:
+            return
+        if self._receipt() is None:
+            yield NO_RECEIPT
+        if EVENTS.get(self.ending()) not in self.estate.told():
+            yield UNTOLD
+
+    def wrong(self) -> Iterator[str]:
+        yield from self._wrong_fleet()
+        yield from self._wrong_receipt()
+        if self.ending() == UNFINISHED and all(one.status == "SUCCEEDED" for one in self.clean_ups):
+            yield "unfinished, and the alarm does not ring"
+        if self.plan and (self.estate.commands or self.estate.holder() or self.estate.deployed()):
+            yield "a plan has changed something"
+        yield from migrated_twice(self.estate)
+
+    def _wrong_fleet(self) -> Iterator[str]:
+        ending, fleet = self.ending(), self.fleet()
+        if ending == SUCCEEDED and fleet != "new":
+            yield f"succeeded, but the fleet is {fleet}"
+        if ending in (CLEAN, PLANNED) and self.previous and self.estate.releases() != {self.previous}:
+            yield f"{ending}, but the fleet is {fleet}"
+        if self.estate.dark and self.previous:
+            yield "nobody was left to serve"
+
+    def _wrong_receipt(self) -> Iterator[str]:
+        receipt, ending = self._receipt(), self.ending()
+        if receipt is None:
+            return
+        if ending not in (UNFINISHED, receipt["ending"]):
+            yield f"the receipt says {receipt['ending']}, the end {ending}"
+        failure = receipt.get("failure") or {}
+        if receipt["ending"] != SUCCEEDED and not all(failure.get(part) for part in SAID):
+            yield f"the failure is not explained: {failure}"
+
+    def wrong_afterwards(self, again: Execution) -> Iterator[str]:
+        """What is wrong after the release has been started again; `again`: how that ended."""
+        if again.status != "SUCCEEDED":
+            yield f"the next release ended {again.status}: {again.cause}"
+        if self.estate.releases() != {"r2"} or not self.estate.all_in():
+            yield f"the next release left {self.estate.servers}"
+        if self.estate.holder() is not None or self.estate.suspended:
+            yield f"the next release left {self.estate.holder()} and {self.estate.suspended}"
+        yield from migrated_twice(self.estate)
+
+
+def migrated_twice(estate: Estate) -> Iterator[str]:
+    """A migration that ran is not run again, by whomever."""
+    if estate.migrate_commands() > 1 or any(times > 1 for times in estate.ran.values()):
+        yield f"migrated more than once: {estate.ran}, {estate.migrate_commands()} commands"

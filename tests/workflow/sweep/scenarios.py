@@ -1,0 +1,134 @@
+"""The ways that a release can take, each of which some fault may befall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tests.workflow.engine import SHORT, Stop
+from tests.workflow.estate import Estate
+from tests.workflow.fleet import request
+
+# No wait ends by the clock, unless its scenario is about that: then it is over before it begins.
+NO_END, OVER = "600000", "-600000"
+SECONDS = dict.fromkeys(SHORT.keys() - {"PollSeconds"}, NO_END)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A way that a release can take. `arrange` prepares the estate; `stop`: where it is stopped, `lost`: and
+    nobody is told of that, so that the next release (the one that the faults befall) finds it; `over`: waits
+    that have no time."""
+
+    says: str
+    arrange: Callable[[Estate], None] = lambda estate: None
+    previous: str | None = "r1"
+    looks: int = 0
+    stop: Stop | None = None
+    lost: bool = False
+    over: tuple[str, ...] = ()
+    plan: bool = False
+
+    def seconds(self) -> dict[str, str]:
+        return {**SECONDS, **dict.fromkeys(self.over, OVER)}
+
+
+def _changed(estate: Estate) -> None:
+    estate.stack_version = "2"
+
+
+def _sickly(estate: Estate) -> None:
+    estate.sickly = 3
+
+
+def _same(estate: Estate) -> None:
+    for server in estate.servers.values():
+        server |= {"release": "r2", "staged": {"r1", "r2"}}
+    estate.schema = {"20260101000000", "20261122100000"}
+    estate.became_current("r2")
+
+
+def _bad(*pairs: tuple[str, str]) -> Callable[[Estate], None]:
+    return lambda estate: estate.bad.update(pairs)
+
+
+def _never(what: str) -> Callable[[Estate], None]:
+    def arrange(estate: Estate) -> None:
+        estate.never.add(what)
+        if what == "tier":
+            _changed(estate)
+
+    return arrange
+
+
+def _plan(estate: Estate) -> None:
+    estate.wanted = request(plan=True, strategy="side_by_side")
+    _changed(estate)
+
+
+def _side_by_side(estate: Estate) -> None:
+    estate.wanted = request(bakeSeconds=1, strategy="side_by_side")
+
+
+def _bad_beside(estate: Estate) -> None:
+    _side_by_side(estate)
+    estate.bad.add(("r2", "i-2"))
+
+
+_HALF_WAY = Stop("RollOut/roll-out.RestoreServers", nth=2)
+
+SCENARIOS: Mapping[str, Scenario] = {
+    "next": Scenario("a next release with a migration (drain)"),
+    "slow": Scenario(
+        "a next release that changes the tiers; everything has to be waited for",
+        _changed,
+        looks=1,
+    ),
+    "first": Scenario("a first release", _changed, previous=None, looks=1),
+    "same": Scenario("the same input again", _same),
+    "bad": Scenario(
+        "a release that the second server cannot activate: it is rolled back", _bad(("r2", "i-2"))
+    ),
+    "stuck": Scenario(
+        "a release that a server cannot activate, and the one before does not come up again either",
+        _bad(("r2", "i-2"), ("r1", "i-2")),
+    ),
+    "stopped": Scenario("a release that is stopped half-way through its rollout", looks=1, stop=_HALF_WAY),
+    "stopped early": Scenario(
+        "a release that is stopped before its rollout",
+        _sickly,
+        looks=1,
+        stop=Stop("Release.Configure"),
+    ),
+    "stopped, stuck": Scenario(
+        "stopped half-way, and the release before does not come up again",
+        _bad(("r1", "i-1")),
+        stop=_HALF_WAY,
+    ),
+    "stopped late": Scenario(
+        "a release that is stopped when it serves already", stop=Stop("Release.ResumeScaling")
+    ),
+    "heir": Scenario(
+        "a release that finds one that was stopped half-way, and of which nobody was told",
+        stop=_HALF_WAY,
+        lost=True,
+    ),
+    "side by side": Scenario("a next release, side_by_side", _side_by_side),
+    "bad, side by side": Scenario(
+        "a release that the second server cannot activate, side_by_side: it is rolled back",
+        _bad_beside,
+    ),
+    "plan": Scenario("a plan, where everything has to be waited for", _plan, looks=1, plan=True),
+    "no plan": Scenario(
+        "a plan that CloudFormation never answers", _plan, looks=1, over=("PreviewSeconds",), plan=True
+    ),
+    "refused": Scenario(
+        "a release in which the preflight finds a problem",
+        lambda estate: estate.missing.add("slipway/arable/api-key"),
+    ),
+    "untold": Scenario("a release of which nobody can be told", _never("messages")),
+    "no database": Scenario("the database never comes up", _never("database"), over=("DatabaseSeconds",)),
+    "no servers": Scenario("the servers never come up", _never("servers"), over=("ServersSeconds",)),
+    "no tier": Scenario("a stack is never done", _never("tier"), over=("TierSeconds",)),
+    "no answer": Scenario("a step is never done", _never("command:configure"), over=("DeliverySeconds",)),
+}

@@ -212,6 +212,7 @@ class Engine:
         self._calling = 0  # states of functions that are being executed, but for one that is held up
         self._held: _Held | None = None
         self.ends: list[dict[str, Any]] = []  # entries put on the event bus: executions that ended
+        self._ended_for_all: set[str] = set()  # ARNs of those whose end is on the bus
 
     @contextmanager
     def running(self) -> Iterator[Engine]:
@@ -238,7 +239,7 @@ class Engine:
         """Starts an execution, waits for its end. Raises TimeoutError after `within` seconds."""
         arn = self.start(payload, machine, name)
         with self._ended:
-            if not self._ended.wait_for(lambda: self.described(arn)["status"] != "RUNNING", within):
+            if not self._ended.wait_for(lambda: arn in self._ended_for_all, within):
                 raise TimeoutError(f"{arn} still runs; entered so far: {self._path}")
         ended = self.described(arn)
         cause = ended.get("cause")
@@ -280,10 +281,17 @@ class Engine:
     def settle(self, within: float = 120) -> None:
         """Returns when what was under way when something was stopped has come to its end."""
         give_up = time.monotonic() + within
-        while self._calling > 0:
+        while self._calling > 0 or self._untold():
             if time.monotonic() > give_up:
                 raise TimeoutError(f"something is still under way; entered so far: {self._path}")
             time.sleep(0.001)
+
+    def _untold(self) -> bool:
+        """Whether an execution has ended and its event is still on the way; a stop stops one after another."""
+        with self._guard:
+            ran = [e for e in self._sfn._executions.values() if not e.get("sync")]
+            ended = {e["executionArn"] for e in ran if e["status"] != "RUNNING"}
+            return not ended <= self._ended_for_all
 
     def stop(self) -> None:
         """Stops whatever runs."""
@@ -444,6 +452,7 @@ class Engine:
         ends = [entry for entry in given["Entries"] if json.loads(entry["Detail"])["status"] != "RUNNING"]
         with self._ended:
             self.ends += ends
+            self._ended_for_all |= {json.loads(entry["Detail"])["executionArn"] for entry in ends}
             self._ended.notify_all()
 
     def _entering(self, execute: Callable[..., Any]) -> Callable[..., Any]:

@@ -56,7 +56,7 @@ def _run(case: Case) -> Result:
         wrong = [] if hit else ["the fault did not happen"]
         wrong += found.wrong()
         path = engine.path()
-        again = engine.run(GIVEN, name="next", within=120)
+        again = engine.run(GIVEN, name="next", within=600)
         wrong += found.wrong_afterwards(again)
         return Result(case, ending, fleet, notes, tuple(wrong), tuple(path))
 
@@ -79,17 +79,17 @@ def _begin(scenario: Scenario, estate: Estate, engine: Engine, befalls: Fault | 
     stop = scenario.stop
     if stop is None:
         _ask(engine, befalls)
-        return engine.run(GIVEN, within=120)
+        return engine.run(GIVEN, within=600)
     if scenario.lost:
         mark = stop.mark.replace("/", "/before-")
         engine.inject(Stop(mark, nth=stop.nth))
-        engine.run(GIVEN, name="before", within=120)
+        engine.run(GIVEN, name="before", within=600)
         engine.settle()
         engine.ends.clear()
         _ask(engine, befalls)
-        return engine.run(GIVEN, within=120)
+        return engine.run(GIVEN, within=600)
     engine.inject(stop)
-    execution = engine.run(GIVEN, within=120)
+    execution = engine.run(GIVEN, within=600)
     engine.settle()
     estate.slow_down()
     _ask(engine, befalls)
@@ -111,7 +111,7 @@ def _clean_up(engine: Engine) -> list[Execution]:
         if any(eventbridge._matches_pattern(pattern, entry) for pattern in patterns):
             event = {"detail-type": entry["DetailType"], "detail": json.loads(entry["Detail"])}
             assert len(started) < 5, "clean-ups start one another"
-            started.append(engine.run(event, "CleanUp", within=120, name=f"ended-{len(started) + 1}"))
+            started.append(engine.run(event, "CleanUp", within=600, name=f"ended-{len(started) + 1}"))
             engine.settle()
     return started
 

@@ -8,6 +8,7 @@ import json
 import tarfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -229,6 +230,44 @@ def test_a_dead_holder_that_nobody_cleaned_up_after_is_cleaned_up_after_by_the_n
         region.ended(heir)
     finally:
         region.client("events").enable_rule(Name=rule)
+
+
+def test_a_release_that_runs_into_its_time_out_is_cleaned_up_after(region: ControlPlane) -> None:
+    """With a network tier that never ends, and little time; more of it where the machine did not come so
+    far."""
+    seconds = 15
+    while True:
+        with waiting_for_the_network(region, seconds):
+            given = wanted(region, f"late-{seconds}", f"10.{100 + seconds // 15}.0.0/16")
+            arn = region.start(given, f"late-{seconds}")
+            assert region.ended(arn, within=10 * seconds + 60)["status"] == "TIMED_OUT"
+        if "DeployNetwork" in region.path(arn) or seconds > 300:
+            break
+        seconds *= 2
+
+    [clean_up] = region.clean_ups(1, of=arn)
+    assert region.ended(clean_up)["status"] == "SUCCEEDED"
+    assert region.path(clean_up)[-1] == "CleanedUp"
+    assert "holder" not in region.item(f"late-{seconds}", "LOCK")
+    receipt = region.receipt(f"late-{seconds}", f"late-{seconds}")
+    assert (receipt["ending"], receipt["failure"]["error"]) == ("FailedClean", "States.Timeout")
+    assert receipt["failure"]["what"] == "the execution ran into its time-out at DeployNetwork"
+    assert receipt["execution"] == arn
+
+
+@contextmanager
+def waiting_for_the_network(region: ControlPlane, seconds: int) -> Iterator[None]:
+    """The release's machine with so short a time-out, and a wait in place of its first tier."""
+    stepfunctions, machine = region.client("stepfunctions"), region.outputs["ReleaseStateMachineArn"]
+    shipped = stepfunctions.describe_state_machine(stateMachineArn=machine)["definition"]
+    changed = json.loads(shipped) | {"TimeoutSeconds": seconds}
+    following = changed["States"]["DeployNetwork"]["Next"]
+    changed["States"]["DeployNetwork"] = {"Type": "Wait", "Seconds": 86400, "Next": following}
+    stepfunctions.update_state_machine(stateMachineArn=machine, definition=json.dumps(changed))
+    try:
+        yield
+    finally:
+        stepfunctions.update_state_machine(stateMachineArn=machine, definition=shipped)
 
 
 def test_what_has_expired_is_removed(region: ControlPlane) -> None:

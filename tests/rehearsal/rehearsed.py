@@ -193,6 +193,11 @@ class Rehearsed:
         events = (event for page in pages.paginate(executionArn=execution) for event in page["events"])
         return any(event.get("stateExitedEventDetails", {}).get("name") == state for event in events)
 
+    def ping(self, server: str) -> str:
+        """What Systems Manager has heard of its agent: Online, ConnectionLost; empty: nothing yet."""
+        found = self.client("ssm").describe_instance_information()["InstanceInformationList"]
+        return next((str(one["PingStatus"]) for one in found if one["InstanceId"] == server), "")
+
     def servers(self) -> list[str]:
         """Instance ids of the web servers in service."""
         group = self.tier("web")["AutoScalingGroupName"]

@@ -282,12 +282,14 @@ def test_everything_that_is_wrong_is_said_before_anything_is_changed(
     maintenance = region.paths.run / "maintenance"
     maintenance.write_text(f"{instance} system-update {soon:%Y-%m-%dT%H:%M:%SZ}\n")
     assert region.on(silent, "systemctl stop amazon-ssm-agent").returncode == 0
+    eventually(lambda: region.ping(silent) == "ConnectionLost", 120, f"nobody hears of {silent}")
     try:
         with full(region, crowded):
             ended = region.fail(given)
     finally:
         maintenance.unlink()
         assert region.on(silent, "systemctl start amazon-ssm-agent").returncode == 0
+        eventually(lambda: region.ping(silent) == "Online", 120, f"{silent} is heard of again")
     assert (ended.error, ended.explanation["error"]) == ("FailedClean", "PreflightFailed")
     problems = {one["check"]: one for one in ended.explanation["details"]["problems"]}
     assert {name: one["where"] for name, one in problems.items()} == {

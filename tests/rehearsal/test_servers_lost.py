@@ -127,7 +127,7 @@ def test_a_server_whose_agent_falls_silent(region: Rehearsed, first: Ended) -> N
         await_start(one)
         region.on(other, "systemctl stop amazon-ssm-agent")
         silent.append(other)
-        eventually(lambda: ping(region, other) == "ConnectionLost", PATIENCE, f"nobody hears of {other}")
+        eventually(lambda: region.ping(other) == "ConnectionLost", PATIENCE, f"nobody hears of {other}")
         let_go(region, one)
 
     given = holding(region, strategy="drain")
@@ -145,13 +145,8 @@ def test_a_server_whose_agent_falls_silent(region: Rehearsed, first: Ended) -> N
     assert f"could not be put back everywhere: activate failed on {silent[0]}" in told["next"]
     assert "A person is needed." in told["next"]
     region.on(silent[0], "systemctl start amazon-ssm-agent")
-    eventually(lambda: ping(region, silent[0]) == "Online", PATIENCE, "its agent is heard of again")
+    eventually(lambda: region.ping(silent[0]) == "Online", PATIENCE, "its agent is heard of again")
     assert {runs(region, server) for server in region.servers()} == {serving}
-
-
-def ping(region: Rehearsed, server: str) -> str:
-    found = region.client("ssm").describe_instance_information()["InstanceInformationList"]
-    return next((str(one["PingStatus"]) for one in found if one["InstanceId"] == server), "")
 
 
 def test_a_fleet_that_is_left_mixed_on_purpose(region: Rehearsed, first: Ended) -> None:

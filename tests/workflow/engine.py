@@ -287,7 +287,7 @@ class Engine:
             time.sleep(0.001)
 
     def _untold(self) -> bool:
-        """Whether an execution has ended and its event is still on the way; a stop stops one after another."""
+        """Whether the news of an execution's end is still on its way; a stop stops one after another."""
         with self._guard:
             ran = [e for e in self._sfn._executions.values() if not e.get("sync")]
             ended = {e["executionArn"] for e in ran if e["status"] != "RUNNING"}

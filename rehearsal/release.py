@@ -21,7 +21,7 @@ import boto3
 
 from rehearsal import users
 from rehearsal.host import ROOT, Log, Paths, Unable
-from rehearsal.machines import build_image
+from rehearsal.machines import build_image, gemfile_lock
 from tools.watch import Watcher, watch
 
 STACK = "slipway"
@@ -147,10 +147,15 @@ class Artifact:
 
 
 def package(release: str, folder: Path, overlay: Path | None = None) -> Artifact:
-    """Package the sample application with its own command. `overlay`: files that change it. Raises Failed."""
+    """Package the sample application with its own command, for the servers' image in the cache. `overlay`:
+    files that change it. Raises Failed."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{release}.tar.gz"
-    environment = {**os.environ, "OVERLAY": "" if overlay is None else str(overlay)}
+    environment = {
+        **os.environ,
+        "OVERLAY": "" if overlay is None else str(overlay),
+        "LOCK": str(gemfile_lock(Paths().cache)),
+    }
     done = subprocess.run(
         [APPLICATION / "bin" / "package", release, file],
         env=environment,

@@ -5,7 +5,7 @@ from rehearsal.machines.counters import Count, Counted
 from rehearsal.machines.database import Database
 from rehearsal.machines.firewall import Firewall, Rule, SecurityGroup
 from rehearsal.machines.front_door import FrontDoor
-from rehearsal.machines.image import build_image
+from rehearsal.machines.image import build_image, gemfile_lock
 from rehearsal.machines.load_balancer import REDIRECT, Listener, LoadBalancer, Target, TargetGroup
 from rehearsal.machines.machines import Machines
 from rehearsal.machines.metadata import Credentials, Instance, Metadata
@@ -36,4 +36,5 @@ __all__ = [
     "Target",
     "TargetGroup",
     "build_image",
+    "gemfile_lock",
 ]

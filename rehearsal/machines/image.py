@@ -68,6 +68,9 @@ INITIAL_DATABASE = (
     " --skip-test-db --auth-root-authentication-method=socket --skip-name-resolve"
     " --innodb-log-file-size=16M >/dev/null"
 )
+# What the sample application needs is resolved among the image's own gems. Debian's updates move their
+# versions, so a lock that was written once would fit the images of its day alone.
+GEMFILE = Path(__file__).parents[2] / "examples" / "arable" / "Gemfile"
 LONGEST_BUILD = 900  # seconds: 40 are usual; a slow package mirror may take minutes
 
 
@@ -77,7 +80,7 @@ def build_image(cache: Path, log: Log) -> Path:
     Needs root and the package mirrors that this machine's apt uses. Two callers at once build once.
     Raises RuntimeError with the tool's own words when a package cannot be had.
     """
-    image = cache / f"image-{recipe()}.squashfs"
+    image = _image(cache)
     if image.exists():
         return image
     cache.mkdir(parents=True, exist_ok=True)
@@ -87,9 +90,28 @@ def build_image(cache: Path, log: Log) -> Path:
     return image
 
 
+def gemfile_lock(cache: Path) -> Path:
+    """The sample application's Gemfile.lock for the gems of the image that `build_image` put into `cache`."""
+    return _image(cache).with_suffix(".Gemfile.lock")
+
+
+def _image(cache: Path) -> Path:
+    return cache / f"image-{recipe()}.squashfs"
+
+
 def recipe() -> str:
     """Twelve hexadecimal digits that change with anything that shapes the image."""
-    parts = [SUITE, PACKAGES, AWS_CLI, DISABLED, MASKED, LEFT_OUT, FILES, INITIAL_DATABASE]
+    parts = [
+        SUITE,
+        PACKAGES,
+        AWS_CLI,
+        DISABLED,
+        MASKED,
+        LEFT_OUT,
+        FILES,
+        INITIAL_DATABASE,
+        GEMFILE.read_text(),
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -108,6 +130,7 @@ def _build(cache: Path, image: Path, log: Log) -> None:
             aws_cli.result()
         log("image: finishing")
         _finish(root, folder / "aws-cli")
+        _lock_gems(root).rename(gemfile_lock(cache))
         execute(
             ["mksquashfs", str(root), str(folder / "image"), "-noappend", "-quiet", "-no-progress",
              "-no-xattrs", "-comp", "zstd", "-Xcompression-level", "3"],
@@ -116,7 +139,7 @@ def _build(cache: Path, image: Path, log: Log) -> None:
         (folder / "image").rename(image)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    for former in set(cache.glob("image-*.squashfs")) - {image}:
+    for former in set(cache.glob("image-*.*")) - {image, gemfile_lock(cache)}:
         former.unlink()
     log(f"image: {image.stat().st_size // 2**20} MB in {time.monotonic() - started:.0f} s")
 
@@ -186,6 +209,16 @@ def _finish(root: Path, aws_cli: Path) -> None:
     _chroot(root, f"systemctl mask --quiet {' '.join(MASKED)}")
     for name in ("etc/machine-id", "var/lib/dbus/machine-id", "etc/hostname", "etc/resolv.conf"):
         (root / name).unlink(missing_ok=True)
+
+
+def _lock_gems(root: Path) -> Path:
+    folder = root.parent / "gems"
+    inside = root / "tmp" / "gems"
+    inside.mkdir()
+    shutil.copy(GEMFILE, inside)
+    _chroot(root, "cd /tmp/gems && HOME=/tmp/gems bundle lock --local")
+    shutil.move(inside, folder)
+    return folder / "Gemfile.lock"
 
 
 def _chroot(root: Path, command: str) -> None:

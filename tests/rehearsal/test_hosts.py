@@ -24,7 +24,7 @@ from typing import Any, cast
 
 import pytest
 
-from rehearsal.machines import cgroups, namespace
+from rehearsal.machines import cgroups, gemfile_lock, namespace
 from rehearsal.visit import Response, Site, read_back, write_post
 from tests.rehearsal.hosts_world import DATABASE_NAME, REGION, Door, Ran, World
 
@@ -118,7 +118,8 @@ def settings(**changed: str) -> dict[str, str]:
 def packaged(tmp_path: Path, release: str, overlay: str | None = None) -> bytes:
     """The sample as a release, by its own command."""
     out = tmp_path / f"{release}.tar.gz"
-    env = {**os.environ, **({"OVERLAY": str(OVERLAYS / overlay)} if overlay else {})}
+    env = {**os.environ, "LOCK": str(gemfile_lock(ROOT / ".rehearsal" / "cache"))}
+    env |= {"OVERLAY": str(OVERLAYS / overlay)} if overlay else {}
     command = [str(ROOT / "examples" / "arable" / "bin" / "package"), release, str(out)]
     printed = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
     data = out.read_bytes()

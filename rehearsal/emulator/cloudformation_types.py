@@ -33,6 +33,34 @@ RELIES_ON = (
 
 Created = tuple[str, dict[str, Any]]
 
+REPLACING = {
+    "AWS::AutoScaling::AutoScalingGroup": ("AutoScalingGroupName", "InstanceId"),
+    "AWS::EC2::InternetGateway": (),
+    "AWS::EC2::LaunchTemplate": ("LaunchTemplateName",),
+    "AWS::EC2::Route": (
+        *("RouteTableId", "DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId"),
+    ),
+    "AWS::EC2::RouteTable": ("VpcId",),
+    "AWS::EC2::SecurityGroup": ("GroupDescription", "GroupName", "VpcId"),
+    "AWS::EC2::Subnet": (
+        *("AvailabilityZone", "AvailabilityZoneId", "CidrBlock", "Ipv4IpamPoolId", "Ipv4NetmaskLength"),
+        *("Ipv6IpamPoolId", "Ipv6Native", "Ipv6NetmaskLength", "OutpostArn", "VpcId"),
+    ),
+    "AWS::EC2::SubnetRouteTableAssociation": ("SubnetId",),
+    "AWS::EC2::VPC": ("CidrBlock", "Ipv4IpamPoolId", "Ipv4NetmaskLength"),
+    "AWS::EC2::VPCEndpoint": ("ServiceName", "ServiceRegion", "VpcEndpointType", "VpcId"),
+    "AWS::EC2::VPCGatewayAttachment": ("VpcId",),
+    "AWS::ElasticLoadBalancingV2::Listener": ("LoadBalancerArn",),
+    "AWS::Logs::LogGroup": ("LogGroupName",),
+    "AWS::Route53::HostedZone": ("Name",),
+    "AWS::Route53::RecordSet": ("HostedZoneId", "HostedZoneName", "Name"),
+    "AWS::S3::Bucket": ("BucketName",),
+    "AWS::S3::BucketPolicy": ("Bucket",),
+    "AWS::SecretsManager::Secret": ("Name",),
+}
+"""Properties whose change replaces a resource, of types of which the emulator says that any change might.
+Source: CloudFormation template reference, "Update requires"."""
+
 
 def install(region: Region) -> None:
     """Add the types, with the properties whose change replaces the resource."""
@@ -54,6 +82,9 @@ def install(region: Region) -> None:
     _add("AWS::SSM::Document", types.document_create, types.document_update, types.document_delete)
     _replacing("AWS::SSM::Document", "Name", "DocumentType", "Attachments")
     provisioners = ministack("services.cloudformation.provisioners")
+    for resource_type, properties in REPLACING.items():
+        if resource_type not in provisioners._REPLACING_PROPERTIES:
+            _replacing(resource_type, *properties)
     for kind in ("EIP", "NatGateway", "Instance"):
         provisioners._STACK_TAG_PROPERTY[f"AWS::EC2::{kind}"] = ("Tags", "list")
     provisioners._STACK_TAG_PROPERTY["AWS::SSM::Document"] = ("Tags", "list")

@@ -111,6 +111,10 @@ class Region:
     front_door: Callable[[], str | None] = lambda: None
     """elbv2: the public address that the host's ports lead to: the newest load balancer that answers."""
 
+    may_read: Callable[[str, str, str, Mapping[str, Any] | None, str], str | None] = _not_wired("may_read")
+    """stack_roles: (type, logical id, stack, properties, physical id) → why CloudFormation may not read the
+    resource in the name of whoever it acts for, or None."""
+
     open_vpc: Callable[[str], None] = _not_wired("open_vpc")
     """vpc: make sure that the VPC (id) exists in the data plane before something is plugged into it."""
     lookups: list[Callable[[str, str, str], list[str] | None]] = field(default_factory=list)

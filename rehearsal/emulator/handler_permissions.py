@@ -29,7 +29,12 @@ RECORDS = [
     "route53:ListResourceRecordSets",
 ]
 WITHOUT_HANDLERS = {
-    "AWS::Route53::RecordSet": {"create": RECORDS, "read": [], "update": RECORDS, "delete": RECORDS}
+    "AWS::Route53::RecordSet": {
+        "create": RECORDS,
+        "read": ["route53:ListResourceRecordSets"],
+        "update": RECORDS,
+        "delete": RECORDS,
+    }
 }
 
 # Type → action (or pattern) → the properties of which one has to be set for it to be called.

@@ -39,6 +39,9 @@ RELIES_ON = (
 PARAMETER = re.compile(r"\{\{resolve:ssm:([^:}]+)")
 OPERATIONS = ("CreateStack", "UpdateStack", "DeleteStack", "ContinueUpdateRollback", "RollbackStack")
 """They take a RoleARN, which the stack keeps."""
+DETECTIONS = ("DetectStackDrift", "DetectStackResourceDrift")
+"""They read with the rights of whoever asks, whatever role the stack has: CloudFormation user guide,
+"Considerations when detecting drift" (read permission for each resource, and for both actions)."""
 SERVICE = "cloudformation.amazonaws.com"
 
 Handler = Callable[[dict[str, Any]], Any]
@@ -71,6 +74,9 @@ def install(region: Region) -> None:
         handlers[action] = roles.of_a_stack(handlers[action])
     handlers["CreateChangeSet"] = roles.of_a_new_change_set(handlers["CreateChangeSet"])
     handlers["ExecuteChangeSet"] = roles.of_a_change_set(handlers["ExecuteChangeSet"])
+    for action in DETECTIONS:
+        handlers[action] = roles.of_the_caller(handlers[action])
+    region.may_read = roles.refusal_to_read
     replace(stacks, "_provision_resource", roles.creates)
     replace(stacks, "_update_resource", roles.updates)
     replace(stacks, "_delete_resource", roles.deletes)
@@ -125,6 +131,29 @@ class _Roles:
                 if of_this and identifier in self._of_change_sets:
                     return self._as(self._of_change_sets[identifier], original, params, stack)
             return self._as(self._of_stacks.get(stack, ""), original, params, stack)
+
+        return handle
+
+    def of_the_caller(self, original: Handler) -> Handler:
+        """A detection of drift: in the name of whoever asks, who needs the right for single resources too."""
+
+        def handle(params: dict[str, Any]) -> Any:
+            helpers = ministack("services.cloudformation.helpers")
+            given = str(helpers._p(params, "StackName") or "")
+            found = ministack("services.cloudformation.handlers")._resolve_stack(given)
+            need = Need("cloudformation:DetectStackResourceDrift", str((found or {}).get("StackId", given)))
+            actor = self._actor("")
+            if not self._allows(actor, need):
+                return helpers._error(
+                    "AccessDenied",
+                    f"User: {actor.arn} is not authorized to perform: {need.action} on resource: {need.on}",
+                    403,
+                )
+            token = _actor.set(actor)
+            try:
+                return original(params)
+            finally:
+                _actor.reset(token)
 
         return handle
 
@@ -216,6 +245,16 @@ class _Roles:
             return original(value, *args, **kwargs)
 
         return resolve
+
+    def refusal_to_read(
+        self, kind: str, logical_id: str, stack: str, props: Mapping[str, Any] | None, physical_id: str
+    ) -> str | None:
+        """Why whoever acts may not read a resource, None if he may."""
+        try:
+            self._check("read", kind, logical_id, stack, props or {}, physical_id)
+        except (Denied, handler_permissions.UnknownType) as refused:
+            return str(refused)
+        return None
 
     def _check(
         self,

@@ -35,6 +35,7 @@ FILL = {
     "Fail": "#fbe0dd",
     "Pass": "#eef1f4",
     "Parallel": "#ffffff",
+    "Map": "#ffffff",
 }
 
 
@@ -70,6 +71,11 @@ def ways(state: State) -> list[str]:
     found = [choice["Next"] for choice in state.get("Choices", [])]
     found += [state[key] for key in ("Next", "Default") if key in state]
     return list(dict.fromkeys(found))
+
+
+def inner(state: State) -> list[Any]:
+    """The branches of a Parallel; what a Map does for each of its items."""
+    return [*state.get("Branches", []), *([state["ItemProcessor"]] if "ItemProcessor" in state else [])]
 
 
 def caught(state: State) -> list[str]:
@@ -118,9 +124,12 @@ def aside(states: States, name: str, spined: Sequence[str], position: int) -> st
 
 
 def nested_machine(state: State) -> str | None:
-    """`deploy_tier` for a task that runs the machine of the substitution ${DeployTierStateMachineArn}."""
+    """`deploy_tier` for a task that runs the machine of the substitution ${DeployTierStateMachineArn}, or
+    `itself`."""
     if not str(state.get("Resource", "")).startswith("arn:aws:states:::states:startExecution"):
         return None
+    if "$states.context.StateMachine.Id" in state["Arguments"]["StateMachineArn"]:
+        return "itself"
     camel = re.sub(r"\W|StateMachineArn", "", state["Arguments"]["StateMachineArn"])
     return re.sub(r"(?<!^)(?=[A-Z])", "_", camel).lower()
 
@@ -160,7 +169,7 @@ def steps_of(states: States, start: str) -> list[Step]:
                 [f"runs {machine}"] * bool(machine) + outs,
                 # A failure that ends the machine well all the same is none.
                 [target for target in caught(state) if states[target]["Type"] != "Succeed"],
-                [steps_of(branch["States"], branch["StartAt"]) for branch in state.get("Branches", [])],
+                [steps_of(branch["States"], branch["StartAt"]) for branch in inner(state)],
             )
         )
     return steps

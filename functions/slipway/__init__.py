@@ -10,6 +10,8 @@ Where to look:
     too dangerous
 - `certificate`, `database`, `mysql`, `servers`, `commands`, `targets`, `verification`   one thing each
 - `history`, `receipt`, `failure`, `announcement`   what is said of a release afterwards
+- `drift`         a package: what an environment has become since it was released
+- `tried`         a look that may be refused
 - `patience`      how a check lingers for a few seconds
 - `dns`           a look-up of one record, for explanations
 """

@@ -13,6 +13,7 @@ SlipwayError
 ├── CommandFailed       → run_command or roll_out fails; with servers changed, the release rolls back
 ├── CapacityMissing     → roll_out fails before it takes the servers out; the release rolls back
 ├── VerificationFailed  → the release rolls back
+├── CheckFailed         → raised by check_drift alone; its alarm goes off
 ├── DeadlinePassed      → raised by the state machines alone, when a wait has taken too long
 ├── TransientAwsError   → every state retries it: AWS throttled, was out of order, or was not reached
 └── AwsRefused          → nobody reacts; it names the call that AWS refused
@@ -90,6 +91,10 @@ class CapacityMissing(SlipwayError):
 class VerificationFailed(SlipwayError):
     """A server reports another release than the one that was rolled out, or what was rolled out does not
     serve well (an alarm, errors, an unhealthy target); waiting would not change it."""
+
+
+class CheckFailed(SlipwayError):
+    """Not every environment could be checked for drift. The state machine raises it; no function does."""
 
 
 class DeadlinePassed(SlipwayError):

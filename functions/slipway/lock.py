@@ -151,6 +151,14 @@ def release(environment: str, execution: str) -> dict[str, Any]:
     return {}
 
 
+def seen(environment: str) -> dict[str, Any]:
+    """{"fence", "holder"}: the fence as it is now, and the living execution that holds the environment; empty
+    if none does. Who sees the same twice knows that nobody has changed the environment in between."""
+    item = dynamodb.get(records.key(environment), "LOCK")
+    held = judge(item, "", states.status) == "held"
+    return {"fence": item["fence"] if item else 0, "holder": str(item["holder"]) if item and held else ""}
+
+
 def in_the_way(environment: str) -> str:
     """Whose living execution holds the environment, as a sentence; nothing if a release could begin."""
     item = dynamodb.get(records.key(environment), "LOCK")

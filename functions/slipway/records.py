@@ -5,6 +5,7 @@ ENVIRONMENT#<name>  LOCK                             see slipway.lock
 ENVIRONMENT#<name>  CURRENT                          fence, document: what the last success asked for
 ENVIRONMENT#<name>  RELEASE#<started>#<id>#<execution> document: the receipt without its states
 ENVIRONMENT#<name>  SCALING                          group, and its processes that are suspended by us
+ENVIRONMENT#<name>  DRIFT                            see slipway.drift.record
 ENVIRONMENT#<name>  COMMAND#<token>                  a command was going to be sent, see slipway.once; expires
 ENVIRONMENTS        <name>                           cidr, so that no two environments overlap
 """

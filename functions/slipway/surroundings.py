@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from slipway import artifact, commands, dns, once, restore_point, stacks, targets, tiers
 from slipway.aws import (
     acm,
@@ -35,6 +33,7 @@ from slipway.certificate import LookUp
 from slipway.errors import CommandFailed
 from slipway.patience import Patience, linger
 from slipway.preflight import Unknown, moment
+from slipway.tried import tried
 
 Json = Mapping[str, Any]
 Outputs = Mapping[str, Mapping[str, str]]
@@ -95,17 +94,6 @@ def look(
         "quotas": list(_quotas(request["environment"], outputs)),
     }
     return {**facts, "reports": of(asked, lambda known: _hear(known, patience))}
-
-
-def tried(look: Callable[[], Any]) -> Any:
-    """What was seen, or why it was not."""
-    try:
-        return look()
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        return Unknown(f"AWS answered {code} to {error.operation_name}")
-    except (BotoCoreError, OSError) as error:
-        return Unknown(f"AWS was not reached ({type(error).__name__})")
 
 
 def of(known: Any, look: Callable[[Any], Any]) -> Any:

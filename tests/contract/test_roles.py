@@ -13,6 +13,7 @@ from tests.contract.shipped import (
     FUNCTIONS,
     Json,
     functions,
+    kebab,
     machines,
     resources,
     setting,
@@ -31,8 +32,11 @@ WITHOUT_RESOURCE = {
     "autoscaling:DescribeAutoScalingInstances",
     "autoscaling:DescribeScalingActivities",
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html: composite ones
+    "cloudformation:DescribeStackDriftDetectionStatus",
+    "cloudtrail:LookupEvents",
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricData",
+    "cloudwatch:PutMetricData",
     "ec2:DescribeAddresses",
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeInstances",
@@ -63,9 +67,9 @@ def listed(value: Any) -> list[Any]:
 
 
 def statements(policies: Any) -> Iterator[Json]:
-    """The statements of a function's or a machine's Policies."""
+    """The statements of a function's or a machine's own Policies (a managed policy is only referred to)."""
     for policy in policies or []:
-        yield from policy["Statement"]
+        yield from policy.get("Statement", [])
 
 
 def granted(found: Iterator[Json]) -> set[str]:
@@ -170,12 +174,29 @@ def test_a_machine_may_call_its_functions_and_start_its_children(machine: str) -
             if statement["Action"] == "lambda:InvokeFunction":
                 may_call.add(resource_name(resource))
             elif statement["Action"] == "states:StartExecution":
-                may_start.add("${" + resource["Ref"] + "Arn}")
+                may_start.add(machine_name(machine, resource))
     environments_own = {name for name in called if name.startswith("{%")}
     assert may_call == (called - environments_own) | (
         {"slipway-*-create-database"} if environments_own else set()
     )
     assert may_start == started
+
+
+def machine_name(machine: str, resource: Json) -> str:
+    """As a definition names a machine that it starts: `${RollOutStateMachineArn}`, or itself."""
+    if "Ref" in resource:
+        return "${" + str(resource["Ref"]) + "Arn}"
+    assert resource["Fn::Sub"].endswith(":stateMachine:${AWS::StackName}-" + kebab(machine))
+    return "{% $states.context.StateMachine.Id %}"
+
+
+def test_metrics_go_into_slipways_own_namespace() -> None:
+    [put] = [
+        statement
+        for statement in statements(functions()["RecordDrift"]["Policies"])
+        if statement["Action"] == "cloudwatch:PutMetricData"
+    ]
+    assert put["Condition"] == {"StringEquals": {"cloudwatch:namespace": {"Ref": "AWS::StackName"}}}
 
 
 def resource_name(resource: Json) -> str:

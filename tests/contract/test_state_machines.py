@@ -45,6 +45,7 @@ FIELDS = {
     "Choice": {"Type", "Comment", "Choices", "Default", "Assign"},
     "Wait": COMMON | {"Seconds"},
     "Parallel": {"Type", "Comment", "Branches", "Catch", "Next"},
+    "Map": {"Type", "Comment", "Items", "MaxConcurrency", "ItemProcessor", "Next"},
     "Succeed": {"Type", "Comment"},
     "Fail": {"Type", "Comment", "Error", "Cause"},
 }
@@ -94,8 +95,13 @@ def scopes(scope: Json) -> Iterator[Json]:
     """The definition and every branch in it: each has states of its own."""
     yield scope
     for state in scope["States"].values():
-        for branch in state.get("Branches", []):
+        for branch in inner(state):
             yield from scopes(branch)
+
+
+def inner(state: Json) -> list[Json]:
+    """The branches of a Parallel, the iterations of a Map."""
+    return [*state.get("Branches", []), *([state["ItemProcessor"]] if "ItemProcessor" in state else [])]
 
 
 def successors(state: Json) -> list[str]:
@@ -178,8 +184,8 @@ def test_variables_of_branches_are_nobody_elses(machine: str) -> None:
     for scope in scopes(definition(machine)):
         assigned: list[str] = []
         for state in scope["States"].values():
-            for branch in state.get("Branches", []):
-                own = {name for _, inner in states_of(branch) for name in inner.get("Assign", {})}
+            for branch in inner(state):
+                own = {name for _, below in states_of(branch) for name in below.get("Assign", {})}
                 assigned += sorted(own)
         outer = {name for state in scope["States"].values() for name in state.get("Assign", {})}
         assert len(assigned) == len(set(assigned))

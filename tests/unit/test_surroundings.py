@@ -14,6 +14,7 @@ from slipway import preflight, surroundings, tiers
 from slipway.aws import quotas
 from slipway.errors import PreflightFailed
 from slipway.preflight import Unknown
+from slipway.tried import tried
 from tests.unit.fakes import Members, Paging, install, patience, refused
 from tests.unit.test_preflight import ARCHIVE, REPORT
 
@@ -282,7 +283,7 @@ def test_aws_that_is_not_reached_fails_no_release(monkeypatch: pytest.MonkeyPatc
     def unreached() -> None:
         raise EndpointConnectionError(endpoint_url="https://ec2")
 
-    assert surroundings.tried(unreached) == Unknown("AWS was not reached (EndpointConnectionError)")
+    assert tried(unreached) == Unknown("AWS was not reached (EndpointConnectionError)")
 
 
 @pytest.mark.parametrize(("secret", "state"), [("absent", "missing"), ("deleted", "deleted"), ("x", "there")])

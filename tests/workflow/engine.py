@@ -30,7 +30,7 @@ from ministack.services import eventbridge, stepfunctions
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTION = "test"
-MACHINES = ("RunCommand", "DeployTier", "RollOut", "CleanUp", "Release")
+MACHINES = ("RunCommand", "DeployTier", "RollOut", "CleanUp", "Release", "CheckDrift")
 STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 PREFIX = "arn:aws:lambda:us-east-1:000000000000:function:"
 # Seconds that stand in template.yaml and would make a test of what never ends wait.
@@ -49,6 +49,8 @@ SHORT = {
     "VerifySeconds": "0.3",
     "CommandsSeconds": "0.3",
     "PreviewSeconds": "0.3",
+    "DetectionSeconds": "0.3",
+    "ReportSeconds": "0.3",
 }
 # For all other tests no deadline may pass only because the machine that they run on is busy.
 PATIENT = {**dict.fromkeys(SHORT, "600"), "PollSeconds": SHORT["PollSeconds"]}
@@ -151,6 +153,7 @@ def definition(machine: str) -> dict[str, Any]:
         "RunCommand": "run_command",
         "RollOut": "roll_out",
         "CleanUp": "clean_up",
+        "CheckDrift": "check_drift",
     }
     loaded: dict[str, Any] = json.loads(_loaded(ROOT / "statemachine" / f"{name[machine]}.asl.yaml"))
     return loaded
@@ -577,6 +580,7 @@ _ENTERING = (
     "_execute_choice",
     "_execute_wait",
     "_execute_parallel",
+    "_execute_map",
     "_fail_state_error",
     "_apply_input_path",
 )

@@ -120,11 +120,50 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "ExplainFailure": explained,
         "TakeOver": always({"status": "nothing"}),
         "CheckCommands": always({"status": "quiet", "detail": ""}),
+        "BeginCheck": begun,
+        "DetectDrift": always({"detections": [{"tier": tier, "detection": tier} for tier in OUTPUTS]}),
+        "CheckStacks": always({"status": "looked", **NOTHING, "stacks": [], "ignored": []}),
+        "AskServers": always({"command": "command-1", "asked": list(servers), "silent": []}),
+        "CheckReports": always({"status": "heard", **NOTHING, "servers": []}),
+        "CheckStanding": always({**NOTHING, "certificateDays": 100}),
+        "RecordDrift": always(recorded()),
+        "RecordAnnounced": always({}),
     }
     unknown = overrides.keys() - answers.keys()
     if unknown:
         raise ValueError(f"no such function: {unknown}")
     return Functions({**answers, **overrides})
+
+
+NOTHING: dict[str, Any] = {"findings": [], "more": 0}
+
+
+def begun(payload: dict[str, Any]) -> dict[str, Any]:
+    """Of BeginCheck: an environment by its name, or both that there are."""
+    if "environment" not in payload["input"]:
+        return {"status": "many", "environments": ["arable", "meadow"]}
+    return {
+        "status": "begun",
+        "environment": payload["input"]["environment"],
+        "detail": "",
+        "fence": 1,
+        "current": {"environment": ENVIRONMENT, "release": RELEASE, "outputs": OUTPUTS, "templates": ""},
+        "remedy": False,
+    }
+
+
+def recorded(found: bool = False, gone: bool = False) -> dict[str, Any]:
+    """Of RecordDrift: whether there is something new, and something that has gone."""
+    told = {"what": "1 finding", "findings": []}
+    return {
+        "status": "drift" if found else "clean",
+        "environment": "arable",
+        "counts": {"high": int(found), "medium": 0, "low": 0},
+        "report": "s3://artifacts/drift/arable/latest.json",
+        "found": told if found else None,
+        "gone": told if gone else None,
+        "remediable": [],
+    }
 
 
 def locked(fence: int) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -103,3 +104,42 @@ def resources(stack: str) -> Sequence[dict[str, Any]]:
     """What the stack consists of (CloudFormation answers at most 100)."""
     found = client("cloudformation").describe_stack_resources(StackName=stack)
     return list(found["StackResources"])
+
+
+def template(stack: str) -> str:
+    """The template that the stack was made from last, as it was given."""
+    body = client("cloudformation").get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+    return body if isinstance(body, str) else json.dumps(body)
+
+
+def detect_drift(stack: str) -> str | None:
+    """Begins a drift detection; its id, or None if one of that stack is under way already."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    try:
+        return str(client("cloudformation").detect_stack_drift(StackName=stack)["StackDriftDetectionId"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError" and "in progress" in str(error).lower():
+            return None
+        raise
+
+
+def drift_detection(detection: str) -> dict[str, Any]:
+    """How far a drift detection is: {"DetectionStatus", "StackDriftStatus", "DetectionStatusReason", …}."""
+    return dict(
+        client("cloudformation").describe_stack_drift_detection_status(StackDriftDetectionId=detection)
+    )
+
+
+def drifted(stack: str) -> list[dict[str, Any]]:
+    """The stack's resources that are not as its template says, with the properties that differ."""
+    found: list[dict[str, Any]] = []
+    token: dict[str, str] = {}
+    while True:
+        page = client("cloudformation").describe_stack_resource_drifts(
+            StackName=stack, StackResourceDriftStatusFilters=["MODIFIED", "DELETED"], **token
+        )
+        found += page["StackResourceDrifts"]
+        if not page.get("NextToken"):
+            return found
+        token = {"NextToken": page["NextToken"]}

@@ -44,3 +44,17 @@ def sums(
     answer = client("cloudwatch").get_metric_data(MetricDataQueries=queries, StartTime=since, EndTime=until)
     values = {result["Id"]: sum(result["Values"]) for result in answer["MetricDataResults"]}
     return {metric: float(values.get(f"m{number}", 0)) for number, metric in enumerate(metrics)}
+
+
+def put(namespace: str, values: Sequence[tuple[str, float, str, Mapping[str, str]]]) -> None:
+    """Writes values of now: (metric, value, unit, dimensions), at most 1,000."""
+    data = [
+        {
+            "MetricName": metric,
+            "Value": value,
+            "Unit": unit,
+            "Dimensions": [{"Name": name, "Value": of} for name, of in dimensions.items()],
+        }
+        for metric, value, unit, dimensions in values
+    ]
+    client("cloudwatch").put_metric_data(Namespace=namespace, MetricData=data)

@@ -1,0 +1,12 @@
+"""State BeginCheck: says which environment is to be checked, and whether that can be now."""
+
+from typing import Any
+
+from slipway.drift import beginning
+from slipway.task import Answer, Event, task
+
+
+@task
+def handler(event: Event, context: Any) -> Answer:
+    """{input, execution} → {status, …}: see slipway.drift.beginning."""
+    return beginning.begin(event["input"], event["execution"])

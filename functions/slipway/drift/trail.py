@@ -1,0 +1,71 @@
+"""Who changed something, and when, as CloudTrail tells it. Where it does not, nobody is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from slipway.aws import cloudtrail
+from slipway.drift.finding import Finding, Who
+from slipway.preflight import Unknown
+from slipway.tried import tried
+
+Json = Mapping[str, Any]
+
+# CloudTrail answers two calls a second in an account and region: a check asks for a few resources only.
+MOST = 10
+# An event takes up to a quarter of an hour to get there: so a finding is asked after in its first checks.
+CHECKS = 3
+# What AWS does by itself, or on behalf of Slipway.
+SERVICES = frozenset(
+    {
+        "autoscaling.amazonaws.com",
+        "cloudformation.amazonaws.com",
+        "elasticloadbalancing.amazonaws.com",
+        "rds.amazonaws.com",
+    }
+)
+
+
+def named(findings: Sequence[Finding], since: datetime) -> list[Finding]:
+    """The findings, each new one with who did it since then, where that can be said."""
+    asked = [
+        one for one in findings if one["resource"] and not one.get("who") and one.get("seen", 1) <= CHECKS
+    ]
+    resources = list(dict.fromkeys(one["resource"] for one in asked))[:MOST]
+    known = {name: _who(name, since) for name in resources}
+    return [{**one, "who": one.get("who") or known.get(one["resource"])} for one in findings]
+
+
+def _who(resource: str, since: datetime) -> Who | None:
+    seen = tried(partial(cloudtrail.events, resource, since))
+    return None if isinstance(seen, Unknown) else who(seen)
+
+
+def who(events: Iterable[Json]) -> Who | None:
+    """Of the newest event that changed something, if a person (or a program of somebody's) made it."""
+    for event in events:
+        if str(event.get("ReadOnly", "")).lower() == "true":
+            continue
+        identity = _identity(event)
+        if identity.get("invokedBy") in SERVICES or event.get("Username") == "AWSCloudFormation":
+            continue
+        name = event.get("Username") or str(identity.get("arn", "")).rsplit("/", 1)[-1]
+        if name:
+            return {"name": str(name), "at": _text(event["EventTime"]), "event": str(event["EventName"])}
+    return None
+
+
+def _identity(event: Json) -> Json:
+    try:
+        found = json.loads(event.get("CloudTrailEvent") or "{}").get("userIdentity")
+    except (ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -33,7 +33,7 @@ region-down: setup ## ends the region
 	@$(PY) -m rehearsal down
 
 .PHONY: test
-test: ## everything a reviewer runs: lint, unit, contract, workflow, rehearsal
+test: ## everything a reviewer runs: lint, unit, contract, browser, workflow, rehearsal
 	@tools/test.sh
 
 .PHONY: lint

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-LEVELS = ("unit", "contract", "workflow", "rehearsal")
+LEVELS = ("unit", "contract", "browser", "workflow", "rehearsal")
 EVERYTHING_RUNS_HERE = sys.platform == "linux" and os.geteuid() == 0
 HERE = Path(__file__).parent
 

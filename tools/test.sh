@@ -13,7 +13,7 @@ tools/apt-install.sh shellcheck
 say "lint: ruff, mypy --strict, cfn-lint, checkov, shellcheck"
 tools/lint.sh
 
-for level in unit contract workflow rehearsal; do
+for level in unit contract browser workflow rehearsal; do
   say "$level tests"
   run=(.venv/bin/python -m pytest -p no:cacheprovider "tests/$level")
   if [ $level = rehearsal ] && [ "$(id -u)" != 0 ]; then

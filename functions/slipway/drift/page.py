@@ -270,7 +270,7 @@ def _servers(report: Json, found: Sequence[Entry]) -> Markup:
         "servers",
         "Servers",
         element("p", f"{picture.counted(report)}.", class_="quiet"),
-        _table(["Server", "Release", "Findings"], rows),
+        _table("servers", ["Server", "Release", "Findings"], rows),
         _rest(servers),
     )
 
@@ -293,7 +293,7 @@ def _stacks(report: Json, found: Sequence[Entry]) -> Markup:
         ]
         for stack in stacks[:MOST_ROWS]
     ]
-    return _section("stacks", "Stacks", _table(["Tier", "State", "Findings"], rows))
+    return _section("stacks", "Stacks", _table("stacks", ["Tier", "State", "Findings"], rows))
 
 
 def _not_checked(stack: Json) -> Markup:
@@ -314,13 +314,14 @@ def _ignored(report: Json) -> Markup:
     return _listed("ignored", "Differs, and does not count", items)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
+def _table(name: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Markup:
+    """`name`: the id of its heading."""
     titles = element("tr", *(element("th", title, scope="col") for title in head))
     body = (
         element("tr", element("th", first, scope="row"), *(element("td", cell) for cell in rest))
         for first, *rest in rows
     )
-    return element("table", element("thead", titles), element("tbody", *body))
+    return element("table", element("thead", titles), element("tbody", *body), aria_labelledby=name)
 
 
 def _foot(report: Json) -> Markup:

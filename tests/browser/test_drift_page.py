@@ -188,7 +188,7 @@ def test_a_tap_on_a_command_selects_all_of_it_and_nothing_else(page: Page, tmp_p
     page.ask("document.querySelector('pre').scrollIntoView({block: 'center'})")
     x, y = page.ask("(({x, y}) => [x + 20, y + 20])(document.querySelector('pre').getBoundingClientRect())")
     page.click(x, y)
-    assert page.ask("getSelection().toString()") == case("drifted")["findings"][0]["remedy"]
+    assert page.ask("getSelection().toString()") == case("drifted")["findings"][1]["remedy"]
 
 
 def test_a_link_to_a_folded_finding_unfolds_it(page: Page, tmp_path: Path) -> None:
@@ -233,6 +233,6 @@ def test_what_reads_aloud_hears_names_and_lists(page: Page, tmp_path: Path) -> N
     ]
     assert [role for role, name in heard if role in NAMED and not name] == []
     names = [name for role, name in heard if role == "link"]
-    assert "Finding 1, high: the database's security group lets everybody in on port 3306" in names
+    assert "Finding 2, high: a rule lets through more than the environment's template declares" in names
     assert ("region", "Findings") in heard
     assert ("main", "") in heard

@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slipway.drift import picture, wording
-from slipway.drift.grouping import PLACES, entries, place
+from slipway.drift.finding import SEVERITIES
+from slipway.drift.grouping import PLACE_OF_RESOURCE, PLACES, entries, place
 from slipway.drift.markup import Markup, element, joined, visible
 from slipway.drift.page import render
 from tests.unit.drift_reports import (
@@ -131,6 +132,43 @@ def test_a_command_is_on_the_page_as_it_is() -> None:
     remedy = 'aws x --input \'{"a": "<b>"}\'  --two  spaces \\\n  --next'
     html = read(render(report([finding("bucket_public", "high", "storage", "b", remedy=remedy)])))
     assert [node.text for node in html.all("pre")] == [remedy]
+
+
+SILENT = (
+    "see whether it runs: aws ec2 describe-instance-status --instance-ids i-1; once its agent answers again, "
+    "the next check asks it. If it cannot be helped, end it: aws autoscaling end --instance-id i-1"
+)
+
+
+@pytest.mark.parametrize(
+    ("remedy", "pieces"),
+    [
+        ("Nothing to do; it was meant.", [(False, "Nothing to do; it was meant.")]),
+        ("aws s3 ls", [(True, "aws s3 ls")]),
+        ("aws s3 ls; if it is yours, keep it", [(True, "aws s3 ls"), (False, "if it is yours, keep it")]),
+        ("aws x --input '{\"a; b\": 1}'", [(True, "aws x --input '{\"a; b\": 1}'")]),
+        (
+            "look: aws x --y z, then journalctl",
+            [(False, "look:"), (True, "aws x --y z"), (False, "then journalctl")],
+        ),
+        ("see its rules (aws elbv2 x), and more", [(False, "see its rules (aws elbv2 x), and more")]),
+        ("aws it's not closed; no", [(False, "aws it's not closed; no")]),
+        (
+            SILENT,
+            [
+                (False, "see whether it runs:"),
+                (True, "aws ec2 describe-instance-status --instance-ids i-1"),
+                (
+                    False,
+                    "once its agent answers again, the next check asks it. If it cannot be helped, end it:",
+                ),
+                (True, "aws autoscaling end --instance-id i-1"),
+            ],
+        ),
+    ],
+)
+def test_commands_in_a_remedy_can_be_taken_by_themselves(remedy: str, pieces: list[tuple[bool, str]]) -> None:
+    assert wording.pieces(remedy) == pieces
 
 
 def test_the_policy_allows_this_style_sheet_and_nothing_else() -> None:
@@ -263,6 +301,10 @@ def test_moments(iso: str, shown: str) -> None:
 # The picture
 
 
+def test_these_are_all_kinds() -> None:
+    assert set(KINDS) == set(SEVERITIES)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_has_a_place_in_the_picture(kind: str) -> None:
     tier = KINDS[kind]
@@ -271,6 +313,31 @@ def test_every_kind_has_a_place_in_the_picture(kind: str) -> None:
     assert place(one) != "environment"
     html = read(render(report([one])))
     assert [node.attributes["href"] for node in badges(html)] == ["#finding-1"]
+
+
+@pytest.mark.parametrize(
+    ("tier", "where", "expected"),
+    [
+        ("network", "network/DatabaseSecurityGroup", "database"),
+        ("network", "network/WebFromBastion", "web"),
+        ("network", "security group LoadBalancerSecurityGroup (sg-1)", "load_balancer"),
+        ("network", "network/BastionSecurityGroup", "network"),
+        ("network", "network/DatabaseSubnet1", "network"),
+        ("certificate", "certificate/HostedZone", "dns"),
+        ("certificate", "certificate/Certificate", "certificate"),
+        ("load_balancer", "load_balancer/WwwRecord", "dns"),
+        ("database", "schema", "database"),
+    ],
+)
+def test_a_resource_is_shown_at_what_it_is_of(tier: str, where: str, expected: str) -> None:
+    assert place(finding("stack_resource_modified", "low", tier, where)) == expected
+
+
+def test_the_resources_that_are_shown_elsewhere_are_those_of_the_tiers() -> None:
+    templates = (Path(picture.__file__).parents[3] / "tiers").glob("*.yaml")
+    names = re.findall(r"^  (\w+):$", "\n".join(path.read_text() for path in templates), re.M)
+    for beginning in PLACE_OF_RESOURCE:
+        assert any(name.startswith(beginning) for name in names), beginning
 
 
 def test_a_kind_that_nobody_knows_has_a_place_too() -> None:
@@ -282,7 +349,7 @@ def test_a_kind_that_nobody_knows_has_a_place_too() -> None:
 def test_a_finding_about_a_server_is_at_that_server() -> None:
     html = picture.draw(picture.Scene(case("drifted"), entries(case("drifted")["findings"])))
     cell = html[html.index("i-0b2c3d4e5f6071829") : html.index("i-0a1b2c3d4e5f60718")]
-    assert re.findall(r'href="#(.*?)"', cell) == ["finding-2"]
+    assert re.findall(r'href="#(.*?)"', cell) == ["finding-1"]
 
 
 @every_report

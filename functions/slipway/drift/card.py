@@ -7,16 +7,13 @@ from collections.abc import Mapping
 from slipway.drift.grouping import Entry, Json, said
 from slipway.drift.markup import Markup, element, joined
 from slipway.drift.picture import anchor
-from slipway.drift.wording import MOST_NAMES, capital, counted, mark, moment, name, short, words
+from slipway.drift.wording import MOST_NAMES, capital, counted, mark, moment, name, pieces, short, words
 
 # So many entries are shown unfolded.
 MOST_OPEN = 25
 
 MOST_TEXT = 2_000
 MOST_COMMAND = 4_000
-
-# A remedy is a command, to be selected as a whole, if it begins like one.
-COMMANDS = ("aws ", "sam ", "sudo ", "curl ")
 
 TOO_LONG = "The remedy is too long for this page: see the JSON report of this check."
 BY_ITSELF = '"remedy": true in the input of a check does it, too.'
@@ -97,9 +94,11 @@ def _remedy(entry: Entry) -> Markup:
         return Markup("")
     # A command that is cut off is worse than none.
     whole = remedy if len(remedy) <= MOST_COMMAND else TOO_LONG
-    is_command = whole.startswith(COMMANDS)
-    shown = element("pre", element("code", *words(whole))) if is_command else element("p", capital(whole))
-    return element("div", element("h4", "Remedy"), shown, *_notes(entry, remedy), class_="remedy")
+    shown = (
+        element("pre", element("code", *words(text))) if command else element("p", capital(text))
+        for command, text in pieces(whole)
+    )
+    return element("div", element("h4", "Remedy"), *shown, *_notes(entry, remedy), class_="remedy")
 
 
 def _notes(entry: Entry, remedy: str) -> list[Markup]:

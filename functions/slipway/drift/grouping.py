@@ -30,7 +30,6 @@ PLACE_OF_KIND: Mapping[str, str] = {
     "delegation_elsewhere": "dns",
     "certificate_expires": "certificate",
     "certificate_not_renewing": "certificate",
-    "security_group_open": "network",
     "redirect_missing": "load_balancer",
     "target_unhealthy": "web",
     "imds_open": "web",
@@ -42,6 +41,21 @@ PLACE_OF_KIND: Mapping[str, str] = {
     "backups_old": "database",
     "bucket_public": "storage",
 }
+
+# What stands in a tier's stack and belongs to another part of the picture, by logical id (or its beginning).
+PLACE_OF_RESOURCE: Mapping[str, str] = {
+    "LoadBalancerSecurityGroup": "load_balancer",
+    "LoadBalancerTo": "load_balancer",
+    "WebSecurityGroup": "web",
+    "WebFrom": "web",
+    "WebTo": "web",
+    "DatabaseSecurityGroup": "database",
+    "DatabaseFrom": "database",
+    "HostedZone": "dns",
+    "DomainRecord": "dns",
+    "WwwRecord": "dns",
+}
+RESOURCE = re.compile(rf"\b(?:{'|'.join(PLACE_OF_RESOURCE)})")
 
 INSTANCE = re.compile(r"\bi-[0-9a-f]{8,17}\b")
 
@@ -78,8 +92,12 @@ def severity(finding: Json) -> str:
 
 
 def place(finding: Json) -> str:
+    """Where in the picture it is: by the resource, the kind, or the tier, whichever says most."""
     kind, tier = said(finding, "kind"), said(finding, "tier")
-    if kind.startswith("server_") or tier == "servers":
+    resource = RESOURCE.search(said(finding, "where"))
+    if resource and tier in PLACES:
+        return PLACE_OF_RESOURCE[resource.group()]
+    if tier == "servers":
         return "web"
     return PLACE_OF_KIND.get(kind) or (tier if tier in PLACES else PLACES[0])
 

@@ -40,7 +40,7 @@ def capital(sentence: str) -> str:
     >>> capital("the server is silent"), capital("i-0a1b2c3d is silent")
     ('The server is silent', 'i-0a1b2c3d is silent')
     """
-    return sentence[:1].upper() + sentence[1:] if re.match(r"[a-z]+ ", sentence) else sentence
+    return sentence[:1].upper() + sentence[1:] if re.match(r"[a-z]+[ ,:]", sentence) else sentence
 
 
 def short(text: str, most: int) -> str:
@@ -52,6 +52,26 @@ def words(text: str) -> list[str]:
     """Each word an element, so that lines break between words and not behind the hyphens in them. Selected,
     it is the text as it was."""
     return [part if part.isspace() else element("span", part) for part in re.split(r"(\s+)", text) if part]
+
+
+# A command of the AWS CLI, at the beginning of a remedy or after a colon, up to where the sentence goes on.
+COMMAND = re.compile(
+    r"""(?:^|(?<=:\ )) aws\ (?: '[^']*' | "[^"]*" | [^'"] )*? (?=;\ |,\ then\ |$)""", re.X | re.S
+)
+
+
+def pieces(remedy: str) -> list[tuple[bool, str]]:
+    """(whether it is a command, text): a remedy is a command, a sentence, or a sentence with commands in it.
+
+    >>> pieces("aws s3 ls; if it is not wanted, take it away")
+    [(True, 'aws s3 ls'), (False, 'if it is not wanted, take it away')]
+    """
+    found: list[tuple[bool, str]] = []
+    at = 0
+    for match in COMMAND.finditer(remedy):
+        found += [(False, remedy[at : match.start()].strip(" ;,")), (True, match.group())]
+        at = match.end()
+    return [(command, text) for command, text in [*found, (False, remedy[at:].strip(" ;,"))] if text]
 
 
 def name(text: str, behind: str = "") -> Markup:

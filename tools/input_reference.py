@@ -1,4 +1,5 @@
-"""Writes docs/input.md from the schema of the input; with --check only says whether it is up to date.
+"""Writes docs/input.md and docs/tear-down-input.md from the schemas of the two inputs; with --check only says
+whether they are up to date.
 
 python -m tools.input_reference [--check]
 """
@@ -18,6 +19,8 @@ from slipway.schema import allowed  # noqa: E402
 
 SCHEMA = ROOT / "functions" / "slipway" / "input.schema.json"
 PAGE = ROOT / "docs" / "input.md"
+TEAR_DOWN_SCHEMA = ROOT / "functions" / "slipway" / "tear_down.schema.json"
+TEAR_DOWN_PAGE = ROOT / "docs" / "tear-down-input.md"
 
 HEAD = """# The input of a release
 
@@ -50,9 +53,32 @@ TAIL = """
 - An `environment` given by its name has been released before.
 """
 
+TEAR_DOWN_HEAD = """# The input of a tear-down
 
-def page(schema: Mapping[str, Any]) -> str:
-    parts = [HEAD.rstrip()]
+<!-- Written by tools/input_reference.py from functions/slipway/tear_down.schema.json:
+     change that file, not this page. -->
+
+An execution of the state machine `slipway-tear-down` takes one JSON document. Keys that are not listed here
+are refused, and whatever is wrong is refused before anything is changed, each with its path and what is
+allowed.
+
+The schema is [`functions/slipway/tear_down.schema.json`](../functions/slipway/tear_down.schema.json); an
+input to start from: [`events/tear-down.json`](../events/tear-down.json). What becomes of the environment is
+told in the [operations guide](operations.md#taking-an-environment-down).
+"""
+
+TEAR_DOWN_TAIL = """
+## What the schema cannot say
+
+- `confirm` is the same as `environment`.
+- `remove.images` is the environment's own bucket, `slipway-<environment>-images-<account>-<region>`.
+- A release of an environment of that name was begun at some time. One that has been taken down already is
+  fine.
+"""
+
+
+def page(schema: Mapping[str, Any], head: str, tail: str) -> str:
+    parts = [head.rstrip()]
     for name, part in schema["properties"].items():
         title = f"## `{name}`" + (" (required)" if name in schema["required"] else "")
         parts += ["", title, "", part["description"].replace("<", "&lt;")]
@@ -61,8 +87,9 @@ def page(schema: Mapping[str, Any]) -> str:
             parts += ["", "| Key | Default | Allowed | What it is |", "|---|---|---|---|", *rows]
         else:
             each = f" Each entry: {_plain(allowed(part['items']))}." if "items" in part else ""
-            parts += ["", f"Default: {_default(part, False)}.{each or f' Allowed: {allowed(part)}.'}"]
-    return "\n".join(parts) + "\n" + TAIL
+            usual = "" if name in schema["required"] else f"Default: {_default(part, False)}. "
+            parts += ["", usual + (each.strip() or f"Allowed: {allowed(part)}.")]
+    return "\n".join(parts) + "\n" + tail
 
 
 def _rows(path: str, schema: Mapping[str, Any]) -> Iterator[str]:
@@ -94,18 +121,21 @@ def _allowed(part: Mapping[str, Any]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    wanted = page(json.loads(SCHEMA.read_text()))
+    wanted = {
+        PAGE: page(json.loads(SCHEMA.read_text()), HEAD, TAIL),
+        TEAR_DOWN_PAGE: page(json.loads(TEAR_DOWN_SCHEMA.read_text()), TEAR_DOWN_HEAD, TEAR_DOWN_TAIL),
+    }
     if "--check" not in arguments:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(wanted)
+        for path, text in wanted.items():
+            path.write_text(text)
         return 0
-    if PAGE.exists() and PAGE.read_text() == wanted:
-        return 0
-    print(
-        f"{PAGE.relative_to(ROOT)} is not what the schema says: run python -m tools.input_reference",
-        file=sys.stderr,
-    )
-    return 1
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        print(
+            f"{path.relative_to(ROOT)} is not what the schema says: run python -m tools.input_reference",
+            file=sys.stderr,
+        )
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What an execution that ended without freeing its environment was doing, and what puts that right.
 
 It was stopped, ran into its time-out, or could not even fail as it should. The lock says whose release it
-was; its history says how far it came.
+was, or that it was a tear-down; its history says how far it came.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def take_over(given: Json, execution: str) -> dict[str, Any]:
 
     `given`: {"environment": name}, or an event of EventBridge about an execution of the release.
     `status`: nothing (nobody is to be cleaned up after; there is nothing else in the answer) · recorded (the
-    release had succeeded, only its lock is left) · taken. `execution`: the one that ended, {"arn", "name",
+    release had succeeded, only its lock is left) · taken · tear down and torn down (see `_of_a_tear_down`).
+    `execution`: the one that ended, {"arn", "name",
     "startedAt"}; `error`, `cause`, `phase`: how and where; `waves`: [{"servers"}] that may be on its
     release, the last first, without those that are `lost`: they run no more.
     """
@@ -41,6 +42,8 @@ def take_over(given: Json, execution: str) -> dict[str, Any]:
     item = lock.take_over(environment, execution) if environment else None
     if item is None:
         return {"status": "nothing"}
+    if item.get("doing") == lock.TEAR_DOWN:
+        return _of_a_tear_down(str(environment), item)
     request, ended = json.loads(item["request"]), states.described(item["of"])
     events, _ = states.history(item["of"])
     children, entered = history.children(events), names(events)
@@ -59,6 +62,28 @@ def take_over(given: Json, execution: str) -> dict[str, Any]:
     }
 
 
+def _of_a_tear_down(environment: str, item: Json) -> dict[str, Any]:
+    """{"status", "environment", "lock", "request", "execution", "error", "cause", "phase", "shown",
+    "database"}.
+
+    `status`: torn down (that was recorded, only the lock is left) · tear down. `shown`, `database`: what it
+    had found, and how far it was with the database; None if it did not come so far.
+    """
+    ended = states.described(item["of"])
+    events, _ = states.history(item["of"])
+    entered, left = names(events), outputs(events)
+    return {
+        "status": "torn down" if RECORDED in entered else "tear down",
+        "environment": environment,
+        "lock": {"environment": environment, "fence": item["fence"]},
+        "request": json.loads(item["request"]),
+        "execution": {"arn": item["of"], "name": ended["name"], "startedAt": _text(ended["startDate"])},
+        **how(ended, entered, False, ""),
+        "shown": (left.get("ShowTearDown") or {}).get("Payload"),
+        "database": (left.get("EndDatabase") or {}).get("Payload"),
+    }
+
+
 def names(events: Sequence[Json]) -> list[str]:
     """The states that were entered, in order."""
     return [
@@ -69,11 +94,7 @@ def names(events: Sequence[Json]) -> list[str]:
 def migrations(events: Sequence[Json]) -> dict[str, Any]:
     """{"found", "restorePoint", "ran"} as the release itself would have recorded them; None if it did not
     come so far, or was stopped while a migration ran."""
-    left: dict[str, Any] = {}
-    for event in events:
-        if "stateExitedEventDetails" in event:
-            details = event["stateExitedEventDetails"]
-            left[details["name"]] = json.loads(details.get("output") or "null")
+    left = outputs(events)
     point = left.get("CheckRestorePoint") or left.get("CreateRestorePoint")
     ran, command = _first(left.get(MIGRATE))
     return {
@@ -81,6 +102,16 @@ def migrations(events: Sequence[Json]) -> dict[str, Any]:
         "restorePoint": point.get("Payload") if point else None,
         "ran": {**ran, **command} if ran else None,
     }
+
+
+def outputs(events: Sequence[Json]) -> dict[str, Any]:
+    """What each state that was left gave on last."""
+    left: dict[str, Any] = {}
+    for event in events:
+        if "stateExitedEventDetails" in event:
+            details = event["stateExitedEventDetails"]
+            left[details["name"]] = json.loads(details.get("output") or "null")
+    return left
 
 
 def _first(output: Json | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:

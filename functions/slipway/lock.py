@@ -24,6 +24,9 @@ ALIVE = frozenset({"RUNNING", "PENDING_REDRIVE"})
 # AWS has forgotten, after 90 days, nothing can be read any more: its lock is simply taken.)
 INTERRUPTED = frozenset({"FAILED", "TIMED_OUT", "ABORTED"})
 
+# What an item is about that is no release.
+TEAR_DOWN = "tear down"
+
 Json = Mapping[str, Any]
 
 
@@ -43,17 +46,32 @@ def acquire(
     return {"fence": taken["fence"], "request": json.loads(taken["request"])}
 
 
+def acquire_to_tear_down(request: Json, execution: str) -> dict[str, Any]:
+    """{"fence": n} for a tear-down of the environment; raises EnvironmentLocked or HolderEnded."""
+    about: dict[str, Any] = {
+        "release": "",
+        "doing": TEAR_DOWN,
+        "request": json.dumps(request),
+        "of": execution,
+    }
+    taken = _acquire(request["environment"], execution, lambda: about, _refuse_interrupted)
+    return {"fence": taken["fence"]}
+
+
 def take_over(environment: str, execution: str) -> dict[str, Any] | None:
     """The lock's item, now held by `execution`, if its holder has ended; None if there is nothing to take.
 
-    The item goes on saying whose release it is about: `release`, `request`, `of` (the release's execution).
+    The item goes on saying whose release it is about: `release`, `request`, `of` (the release's execution);
+    or that it is a tear-down (`doing`).
     """
     item = dynamodb.get(records.key(environment), "LOCK")
     if not item or not item.get("holder") or "request" not in item:
         return None
     if judge(item, execution, states.status) == "held":
         return None
-    kept = {name: item[name] for name in ("release", "request", "of")}
+    kept: dict[str, Any] = {
+        name: item[name] for name in ("release", "doing", "request", "of") if name in item
+    }
     try:
         return _acquire(environment, execution, lambda: kept)
     except EnvironmentLocked:
@@ -177,8 +195,9 @@ def _locked(environment: str, item: Json) -> EnvironmentLocked:
         else "has been running in this environment"
     )
     state = states.current_state(holder) if holder else None
+    who = "a tear-down" if item.get("doing") == TEAR_DOWN else f"release {item.get('release')}"
     return EnvironmentLocked(
-        f"release {item.get('release')} {doing} since {since}" + (f", now at {state}" if state else ""),
+        f"{who} {doing} since {since}" + (f", now at {state}" if state else ""),
         f"environment {environment}",
         "wait for the clean-up to end; it frees the lock"
         if cleans_up

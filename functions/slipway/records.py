@@ -2,8 +2,11 @@
 
 pk                  sk                               what
 ENVIRONMENT#<name>  LOCK                             see slipway.lock
-ENVIRONMENT#<name>  CURRENT                          fence, document: what the last success asked for
+ENVIRONMENT#<name>  CURRENT                          fence, document: what the last success asked for;
+                                                     taken down: fence, retired (when), by (execution),
+                                                     last (the document)
 ENVIRONMENT#<name>  RELEASE#<started>#<id>#<execution> document: the receipt without its states
+ENVIRONMENT#<name>  TEARDOWN#<started>#<execution>    document: the receipt of a tear-down without its states
 ENVIRONMENT#<name>  SCALING                          group, and its processes that are suspended by us
 ENVIRONMENT#<name>  DRIFT                            see slipway.drift.record
 ENVIRONMENT#<name>  COMMAND#<token>                  a command was going to be sent, see slipway.once; expires
@@ -33,7 +36,38 @@ def key(environment: str) -> str:
 def current(environment: str) -> dict[str, Any] | None:
     """{"environment", "release", "outputs", "templates"} of the last release that succeeded."""
     item = dynamodb.get(key(environment), "CURRENT")
-    return dict(json.loads(item["document"])) if item else None
+    return dict(json.loads(item["document"])) if item and "document" in item else None
+
+
+def retired(environment: str) -> dict[str, str] | None:
+    """{"at", "execution"}: when the environment was taken down, and by whom; None if it was not, or has been
+    released again since."""
+    item = dynamodb.get(key(environment), "CURRENT")
+    return {"at": item["retired"], "execution": item["by"]} if item and "retired" in item else None
+
+
+def retire(environment: str, fence: int, at: str, execution: str) -> bool:
+    """From now on no release is the environment's current one, unless a later holder of the lock has set one.
+    Whether that is so."""
+    item = dynamodb.get(key(environment), "CURRENT") or {}
+    last = item.get("document") or item.get("last")
+    return dynamodb.put(
+        {
+            "pk": key(environment),
+            "sk": "CURRENT",
+            "fence": fence,
+            "retired": at,
+            "by": execution,
+            **({"last": last} if last else {}),
+        },
+        "attribute_not_exists(pk) OR fence <= :fence",
+        {":fence": fence},
+    )
+
+
+def known(environment: str) -> bool:
+    """Whether a release of it was ever begun."""
+    return dynamodb.get(key(environment), "LOCK") is not None
 
 
 def cidrs() -> dict[str, str]:
@@ -43,6 +77,11 @@ def cidrs() -> dict[str, str]:
 
 def register(environment: Mapping[str, Any]) -> None:
     dynamodb.put({"pk": "ENVIRONMENTS", "sk": environment["name"], "cidr": environment["network"]["cidr"]})
+
+
+def forget(environment: str) -> None:
+    """Frees the environment's block of addresses for others."""
+    dynamodb.delete("ENVIRONMENTS", environment)
 
 
 def set_current(
@@ -95,6 +134,16 @@ def add_history(
         {
             "pk": key(environment),
             "sk": f"RELEASE#{started_at}#{release}#{execution}",
+            "document": json.dumps(entry),
+        }
+    )
+
+
+def add_tear_down(environment: str, started_at: str, execution: str, entry: Mapping[str, Any]) -> None:
+    dynamodb.put(
+        {
+            "pk": key(environment),
+            "sk": f"TEARDOWN#{started_at}#{execution}",
             "document": json.dumps(entry),
         }
     )

@@ -65,8 +65,8 @@ def digest() -> str:
     return hashlib.sha256(texts.encode()).hexdigest()
 
 
-def image_bucket(environment: str, settings: Settings) -> str:
-    return f"slipway-{environment}-images-{settings.account}-{settings.region}"
+def image_bucket(environment: str, account: str, region: str) -> str:
+    return f"slipway-{environment}-images-{account}-{region}"
 
 
 def parameters(tier: str, environment: Environment, outputs: Outputs, settings: Settings) -> Parameters:
@@ -148,7 +148,7 @@ def _web(environment: Environment, outputs: Outputs, settings: Settings) -> Para
         "DesiredCapacity": str(web["desired"]),
         "HealthPath": web["healthPath"],
         "DeregistrationDelay": str(DEREGISTRATION_DELAY),
-        "ImageBucketName": image_bucket(environment["name"], settings),
+        "ImageBucketName": image_bucket(environment["name"], settings.account, settings.region),
         "SecretArns": ",".join(secret_arns(environment["secrets"].values(), settings)),
         "ArtifactBucket": settings.artifact_bucket,
         "ArtifactPrefix": PREFIX,

@@ -35,13 +35,13 @@ def validate(given: Any, bucket: str) -> dict[str, Any]:
     this is what was released last, "outputs": of the tiers, then}. `archive`: what the artifact says, see
     archive.Archive.as_dict; None for a release that is brought back.
     """
-    _refuse(schema.problems(input_schema(), given))
+    refuse(schema.problems(input_schema(), given))
     completed, remembered = _read(given)
     release = completed["release"]
     wrong, said = (
         artifact.examined(release, bucket) if release["artifact"] and release["sha256"] else ([], None)
     )
-    _refuse([*_problems(completed, remembered), *wrong])
+    refuse([*_problems(completed, remembered), *wrong])
     return {**_resolved(completed, remembered), "archive": said}
 
 
@@ -52,7 +52,7 @@ def again(validated: Mapping[str, Any], given: Any) -> dict[str, Any]:
     The artifact is not looked at again: it is the one of that SHA-256, or the servers will refuse it.
     """
     completed, remembered = _read(given)
-    _refuse(_problems(completed, remembered))
+    refuse(_problems(completed, remembered))
     return {**validated, **_resolved(completed, remembered)}
 
 
@@ -123,8 +123,8 @@ def _described(environment: str | dict[str, Any], known: Mapping[str, Any] | Non
     if not isinstance(environment, str):
         return environment
     if known is None:
-        what = f"is {environment}, of which no release has succeeded yet"
-        _refuse(
+        what = f"is {environment}, {_why_unknown(environment)}"
+        refuse(
             [
                 Problem(
                     "environment", what, "the full description, or the name of an environment released before"
@@ -139,13 +139,21 @@ def _described(environment: str | dict[str, Any], known: Mapping[str, Any] | Non
     return described
 
 
+def _why_unknown(environment: str) -> str:
+    retired = records.retired(environment)
+    if retired:
+        return f"which was taken down at {retired['at']} (execution {retired['execution']})"
+    return "of which no release has succeeded yet"
+
+
 def _previous(known: Mapping[str, Any] | None) -> dict[str, str] | None:
     if known is None:
         return None
     return {part: known["release"][part] for part in ("id", "artifact", "sha256")}
 
 
-def _refuse(problems: list[Problem]) -> None:
+def refuse(problems: list[Problem]) -> None:
+    """Raises InvalidInput with the problems, if there are any."""
     if not problems:
         return
     first = problems[0]

@@ -189,7 +189,13 @@ class Databases:
         server.set_master_password(password)
 
     def keep_data(self, identifier: str, _props: Mapping[str, Any] | None = None) -> None:
-        """The next deletion leaves a snapshot with the name that CloudFormation gives it."""
+        """The next deletion leaves a snapshot with the name that CloudFormation gives it.
+
+        Of an instance that is gone already there is nothing to keep: RDS answers DBInstanceNotFound, which
+        CloudFormation takes for deleted.
+        """
+        if not self.known(identifier):
+            return
         snapshot_id = ministack("services.cloudformation.provisioners")._snapshot_id
         self._get(identifier).snapshot = snapshot_id(identifier)
 

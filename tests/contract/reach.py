@@ -22,13 +22,27 @@ Node = tuple[str, str]  # module, name at its top level
 
 # Operations whose permission has another name.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html#API_HeadObject_RequestSyntax
-RENAMED = {("s3", "head_object"): "s3:GetObject"}
+RENAMED = {
+    ("s3", "head_object"): "s3:GetObject",
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
+    ("s3", "list_object_versions"): "s3:ListBucketVersions",
+    ("s3", "list_multipart_uploads"): "s3:ListBucketMultipartUploads",
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html: with versions
+    ("s3", "delete_objects"): "s3:DeleteObjectVersion",
+}
 # Services whose actions do not begin as their requests are signed.
 PREFIXES = {"monitoring": "cloudwatch"}
 
 # What AWS asks for besides the operation's own permission, when a keyword is given.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonrds.html
-ALONG = {("rds", "create_db_snapshot", "Tags"): "rds:AddTagsToResource"}
+ALONG = {
+    ("rds", "create_db_snapshot", "Tags"): {"rds:AddTagsToResource"},
+    # As the resource type's own handler has them for it (its schema); the tags are the instance's.
+    ("rds", "delete_db_instance", "FinalDBSnapshotIdentifier"): {
+        "rds:AddTagsToResource",
+        "rds:CreateDBSnapshot",
+    },
+}
 
 
 @dataclass
@@ -53,11 +67,9 @@ class Call:
         needed = {RENAMED.get((self.service, self.operation)) or action(self.service, self.operation)}
         if "RoleARN" in self.keywords:
             needed.add("iam:PassRole")
-        needed |= {
-            also
-            for (service, operation, keyword), also in ALONG.items()
-            if (service, operation) == (self.service, self.operation) and keyword in self.keywords
-        }
+        for (service, operation, keyword), also in ALONG.items():
+            if (service, operation) == (self.service, self.operation) and keyword in self.keywords:
+                needed |= also
         return needed
 
 

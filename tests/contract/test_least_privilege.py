@@ -338,6 +338,19 @@ def test_who_releases_may_start_and_watch_and_change_nothing_else() -> None:
     }
 
 
+def test_who_takes_down_may_start_and_watch_that_and_change_nothing_else() -> None:
+    changing = {
+        action: statement["Resource"]
+        for statement in published("tear-down")
+        for action in listed(statement["Action"])
+        if not LOOKS.match(action)
+    }
+    assert changing == {
+        "states:StartExecution": "arn:aws:states:REGION:ACCOUNT:stateMachine:slipway-tear-down",
+        "states:StopExecution": "arn:aws:states:REGION:ACCOUNT:execution:slipway-tear-down:*",
+    }
+
+
 def published(name: str) -> list[Json]:
     found: list[Json] = json.loads((ROOT / "docs" / "policies" / f"{name}.json").read_text())["Statement"]
     return found
@@ -345,7 +358,7 @@ def published(name: str) -> list[Json]:
 
 def test_published_policies_fit_into_a_managed_policy() -> None:
     """6,144 characters without white space."""
-    for name in ("deploy", "release"):
+    for name in ("deploy", "release", "tear-down"):
         text = json.dumps(published(name), separators=(",", ":"))
         assert len(text.replace("REGION", "ap-southeast-1").replace("ACCOUNT", "123456789012")) < 6100, name
 

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 from slipway import request, schema, tiers
+from slipway.tear_down import request as tear_down
 from tests.contract import reach
 from tests.contract.shipped import FUNCTIONS, TIERS, Json, all_states, functions, snake, strings, tier
 from tests.contract.test_state_machines import called, input_schema, nested
@@ -43,6 +44,13 @@ def test_the_inputs_that_we_show_are_valid(path: Any) -> None:
     jsonschema.Draft202012Validator.check_schema(input_schema())
     jsonschema.Draft202012Validator(input_schema()).validate(given)
     assert schema.problems(input_schema(), given) == []
+
+
+def test_the_tear_down_that_we_show_is_valid() -> None:
+    given = json.loads((ROOT / "events" / "tear-down.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(tear_down.input_schema())
+    jsonschema.Draft202012Validator(tear_down.input_schema()).validate(given)
+    assert schema.problems(tear_down.input_schema(), given) == []
 
 
 def test_the_first_of_them_makes_sense() -> None:

@@ -40,6 +40,9 @@ WITHOUT_RESOURCE = {
     "ec2:DescribeAddresses",
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeInstances",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
     "ec2:DescribeVpcs",
     "elasticloadbalancing:DescribeLoadBalancers",
     "elasticloadbalancing:DescribeTargetGroupAttributes",
@@ -112,11 +115,11 @@ def test_a_star_stands_only_where_aws_knows_no_resource(function: str) -> None:
             assert set(listed(statement["Action"])) <= WITHOUT_RESOURCE
 
 
-def test_only_the_functions_that_make_change_sets_pass_cloudformations_role() -> None:
+def test_only_the_functions_that_make_change_sets_or_delete_stacks_pass_cloudformations_role() -> None:
     for function, properties in functions().items():
         for statement in statements(properties.get("Policies")):
             if "iam:PassRole" in listed(statement["Action"]):
-                assert function in ("PlanTier", "PreviewTiers")
+                assert function in ("PlanTier", "PreviewTiers", "RemoveTiers")
                 assert statement["Resource"] == {"Fn::GetAtt": ["CloudFormationRole", "Arn"]}
                 assert statement["Condition"] == {
                     "StringEquals": {"iam:PassedToService": "cloudformation.amazonaws.com"}

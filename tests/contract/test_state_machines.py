@@ -76,10 +76,11 @@ RETRIED = [
 ]
 # Errors with a name, of calls on the way back: trying again would not help.
 USELESS = ["AwsRefused", "CapacityMissing", "CommandFailed", "LockLost", "VerificationFailed"]
-# The states of a release that come after its servers, however it ends.
+# The states of a release that come after its servers, however it ends, and those that end a tear-down.
 AT_THE_END = {
     *("RecordUnchanged", "RecordRelease", "ResumeScaling", "ReleaseLock", "Notify", "PlanRollBack"),
     *("ExplainFailure", "ResumeAfterFailure", "RecordFailure", "FreeLock", "NotifyFailure"),
+    *("RecordTearDown", "ExplainTearDown"),
 }
 # A call to a function takes at most its time-out 6 times, + 31 s of back-off (1 + 2 + 4 + 8 + 16).
 ATTEMPTS, BACK_OFF = 6, 31
@@ -336,6 +337,14 @@ def test_a_release_has_time_for_all_that_it_waits_for() -> None:
     assert needed <= shipped["TimeoutSeconds"] <= needed * 1.1
 
 
+def test_a_tear_down_has_time_for_all_that_it_waits_for() -> None:
+    shipped = definition("TearDown")
+    needed = sum(longest("TearDown", state) for state in shipped["States"].values()) + waits_of(
+        "TearDown", shipped
+    )
+    assert needed <= shipped["TimeoutSeconds"] <= needed * 1.1
+
+
 def test_a_command_has_time_for_the_longest_step() -> None:
     states = dict(states_of(definition("RunCommand")))
     calls = longest("RunCommand", states["StartCommand"]) + longest("RunCommand", states["CheckCommand"])
@@ -421,9 +430,9 @@ def test_every_error_that_is_named_exists() -> None:
         assert named <= known | AWS_ERRORS | ENDINGS, f"{machine}.{name}"
 
 
-def test_whatever_a_release_or_a_clean_up_calls_is_caught() -> None:
+def test_whatever_a_release_a_clean_up_or_a_tear_down_calls_is_caught() -> None:
     """But the first state of a clean-up: before that has succeeded, there is nothing to go on with."""
-    for machine in ("Release", "CleanUp"):
+    for machine in ("Release", "CleanUp", "TearDown"):
         for name, state in definition(machine)["States"].items():
             if state["Type"] in ("Task", "Parallel") and name != "TakeOver":
                 assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
@@ -446,6 +455,7 @@ def test_states_that_a_clean_up_looks_for_are_states_of_the_release() -> None:
     assert {"CheckRestorePoint", "CreateRestorePoint"} <= states.keys()
     assert f'"{clean_up.ROLL_OUT}"' in states["RollOut"]["Arguments"]["Name"]
     assert set(clean_up.WAVE.values()) <= definition("RollOut")["States"].keys()
+    assert {clean_up.RECORDED, "ShowTearDown", "EndDatabase"} <= definition("TearDown")["States"].keys()
 
 
 def test_a_clean_up_is_started_by_every_end_that_is_no_success() -> None:
@@ -455,7 +465,7 @@ def test_a_clean_up_is_started_by_every_end_that_is_no_success() -> None:
         "source": ["aws.states"],
         "detail-type": ["Step Functions Execution Status Change"],
         "detail": {
-            "stateMachineArn": [{"Ref": "ReleaseStateMachine"}],
+            "stateMachineArn": [{"Ref": "ReleaseStateMachine"}, {"Ref": "TearDownStateMachine"}],
             # https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
             "status": ["ABORTED", "FAILED", "TIMED_OUT"],
         },

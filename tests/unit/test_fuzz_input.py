@@ -51,6 +51,7 @@ def _nothing_remembered() -> Any:
     """No table and no bucket: a first release, and an artifact that is not looked at."""
     patch = pytest.MonkeyPatch()
     patch.setattr(records, "current", lambda _name: None)
+    patch.setattr(records, "retired", lambda _name: None)
     patch.setattr(records, "history", lambda _name: [])
     patch.setattr(records, "cidrs", lambda: {"other": "10.99.0.0/16"})
     patch.setattr(artifact, "examined", lambda _release, _bucket: ([], None))

@@ -30,7 +30,7 @@ from ministack.services import eventbridge, stepfunctions
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTION = "test"
-MACHINES = ("RunCommand", "DeployTier", "RollOut", "CleanUp", "Release", "CheckDrift")
+MACHINES = ("RunCommand", "DeployTier", "RollOut", "CleanUp", "Release", "CheckDrift", "TearDown")
 STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 PREFIX = "arn:aws:lambda:us-east-1:000000000000:function:"
 # Seconds that stand in template.yaml and would make a test of what never ends wait.
@@ -51,6 +51,10 @@ SHORT = {
     "PreviewSeconds": "0.3",
     "DetectionSeconds": "0.3",
     "ReportSeconds": "0.3",
+    "ServingSeconds": "0.3",
+    "EndSeconds": "0.3",
+    "LastSeconds": "0.3",
+    "ImagesSeconds": "0.3",
 }
 # For all other tests no deadline may pass only because the machine that they run on is busy.
 PATIENT = {**dict.fromkeys(SHORT, "600"), "PollSeconds": SHORT["PollSeconds"]}
@@ -154,6 +158,7 @@ def definition(machine: str) -> dict[str, Any]:
         "RollOut": "roll_out",
         "CleanUp": "clean_up",
         "CheckDrift": "check_drift",
+        "TearDown": "tear_down",
     }
     loaded: dict[str, Any] = json.loads(_loaded(ROOT / "statemachine" / f"{name[machine]}.asl.yaml"))
     return loaded

@@ -44,6 +44,8 @@ SHIPPED = (
     *("CheckServers", "SuspendScaling", "ResumeScaling", "CreateRestorePoint", "CheckRestorePoint"),
     *("StartCommand", "CheckCommand", "CheckCommands", "DrainServers", "CheckDrained", "RestoreServers"),
     *("CheckTargets", "PlanRollBack", "VerifyRelease", "RecordRelease", "Notify", "ExplainFailure"),
+    *("ValidateTearDown", "LockForTearDown", "ShowTearDown", "RemoveTiers", "EndDatabase", "EmptyBucket"),
+    *("RecordTearDown", "ExplainTearDown"),
 )
 
 
@@ -74,6 +76,10 @@ class Estate:
         self.suspended: set[str] = set()
         self.drain_seconds = 300
         self.snapshots: dict[str, Json] = {}
+        self.instance: str | None = "available"  # the DB instance's status
+        self.final: list[str] = []  # snapshots with which instances were deleted
+        self.images: int | None = 3  # versions in the bucket; None: it is gone
+        self.foreign: list[Json] = []  # network interfaces of others
         self.schema: set[str] = {"20260101000000"} if previous else set()
         self.ran: Counter[str] = Counter()  # how often each migration was run
         self.commands: list[Json] = []
@@ -181,6 +187,7 @@ class Estate:
             dynamodb: {
                 "get": lambda pk, sk: dict(self.items.get((pk, sk), {})) or None,
                 "put": self._put,
+                "delete": lambda pk, sk: self.items.pop((pk, sk), None),
                 "last": lambda pk, beginning, most: [
                     item
                     for key, item in sorted(self.items.items())
@@ -200,6 +207,8 @@ class Estate:
                 "delete_change_set": lambda stack, name: self.change_sets.pop((stack, name), None),
                 "execute_change_set": self._execute_change_set,
                 "protect": lambda _stack, _protected: None,
+                "delete": self._delete_stack,
+                "resources": self._resources,
                 "events": lambda _stack: iter(()),
             },
             autoscaling: {
@@ -209,7 +218,13 @@ class Estate:
                 "suspend": lambda _name, processes: self.suspended.update(processes),
                 "resume": lambda _name, processes: self.suspended.difference_update(processes),
             },
-            ec2: {"states": lambda servers: dict.fromkeys(servers, "running")},
+            ec2: {
+                "states": lambda servers: dict.fromkeys(servers, "running"),
+                "of_environment": lambda _environment: list(self.servers),
+                "interfaces": lambda _vpc: self.foreign,
+                "security_groups": list,
+                "subnets": lambda _vpc: [],
+            },
             elb: {
                 "health": self._health,
                 "deregister": lambda _group, servers: self._move(servers, False),
@@ -221,6 +236,9 @@ class Estate:
                 "instance": self._database,
                 "create_snapshot": self._create_snapshot,
                 "snapshot": self._snapshot,
+                "unprotect": lambda _instance: None,
+                "delete_with_snapshot": self._delete_database,
+                "snapshots_of": lambda _instance: [{"DBSnapshotIdentifier": name} for name in self.final],
             },
             ssm: {
                 "agents": lambda servers: {
@@ -235,7 +253,13 @@ class Estate:
                 "running": self._running,
                 "invocations": self._invocations,
             },
-            s3: {"put": lambda _bucket, key, content, _type: self.objects.update({key: json.loads(content)})},
+            s3: {
+                "put": lambda _bucket, key, content, _type: self.objects.update({key: json.loads(content)}),
+                "versions": self._versions,
+                "delete_versions": self._delete_versions,
+                "abort_uploads": lambda _bucket: None,
+                "delete_bucket": self._delete_bucket,
+            },
             messages: {
                 "put_event": self._put_event,
                 "publish": lambda _topic, subject, _message: self.mails.append(subject),
@@ -328,6 +352,10 @@ class Estate:
         stack = self.stacks.get(name)
         if stack is None:
             return None
+        if stack["status"] == "DELETE_IN_PROGRESS":
+            if "tier" not in self.never and not self._waits((name, "deleted")):
+                del self.stacks[name]
+            return {"StackName": name, "StackStatus": "DELETE_IN_PROGRESS"}
         if stack["at"] is not None and "tier" not in self.never and not self._waits((name, stack["at"])):
             stack |= {"version": stack["at"], "at": None, "status": "UPDATE_COMPLETE"}
         outputs = OUTPUTS[_tier_of(name)].items()
@@ -362,6 +390,30 @@ class Estate:
             "at": self.stack_version,
             "status": "UPDATE_IN_PROGRESS" if there["version"] else "CREATE_IN_PROGRESS",
         }
+
+    def _delete_stack(self, stack: str, _role: str) -> None:
+        if stack in self.stacks:
+            self.stacks[stack] |= {"status": "DELETE_IN_PROGRESS", "at": None}
+
+    def _resources(self, stack: str) -> list[Json]:
+        """What tear-downs ask for by name."""
+        named = {
+            "network": [("Vpc", "AWS::EC2::VPC", "vpc-1")],
+            "database": [("Instance", "AWS::RDS::DBInstance", "slipway-db")],
+            "storage": [
+                ("ImageBucket", "AWS::S3::Bucket", "images"),
+                ("SecretKeyBase", "AWS::SecretsManager::Secret", "arn:secret:key-base"),
+            ],
+        }
+        return [
+            {
+                "LogicalResourceId": logical,
+                "ResourceType": kind,
+                "PhysicalResourceId": identifier,
+                "ResourceStatus": "CREATE_COMPLETE",
+            }
+            for logical, kind, identifier in named.get(_tier_of(stack), [])
+        ]
 
     def _certificate(self, payload: Json) -> Json:
         there = self.stacks[payload["stack"]]
@@ -422,7 +474,11 @@ class Estate:
 
     # The database
 
-    def _database(self, _identifier: str) -> Json:
+    def _database(self, _identifier: str) -> Json | None:
+        if self.instance == "deleting" and "database" not in self.never and not self._waits("deleted"):
+            self.instance = None
+        if self.instance != "available":
+            return {"DBInstanceStatus": self.instance} if self.instance else None
         waits = "database" in self.never or self._waits("database")
         return {"DBInstanceStatus": "creating" if waits else "available"}
 
@@ -433,6 +489,31 @@ class Estate:
             return "busy"
         self.snapshots[name] = {"TagList": [{"Key": key, "Value": value} for key, value in tags.items()]}
         return "begun"
+
+    def _delete_database(self, _instance: str, name: str) -> str:
+        if self.instance == "deleting":
+            return "busy"
+        assert self.instance == "available", "deleted twice"
+        self.instance = "deleting"
+        self.final.append(name)
+        self.snapshots[name] = {}
+        return "begun"
+
+    # The bucket with the images
+
+    def _versions(self, _bucket: str) -> list[Json] | None:
+        """A page has two of them."""
+        if self.images is None:
+            return None
+        return [{"Key": "a.png", "VersionId": str(number)} for number in range(min(self.images, 2))]
+
+    def _delete_versions(self, _bucket: str, which: Sequence[Json]) -> None:
+        assert self.images is not None
+        self.images -= len(which)
+
+    def _delete_bucket(self, _bucket: str) -> None:
+        assert self.images == 0
+        self.images = None
 
     def _snapshot(self, name: str) -> Json | None:
         if name not in self.snapshots:

@@ -71,6 +71,11 @@ def put(
     return True
 
 
+def delete(pk: str, sk: str) -> None:
+    """Removes the item; if there is none, that is fine."""
+    client("dynamodb").delete_item(TableName=_table(), Key=_encoded({"pk": pk, "sk": sk}))
+
+
 def _table() -> str:
     return os.environ["TABLE_NAME"]
 

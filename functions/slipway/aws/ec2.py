@@ -44,3 +44,32 @@ def states(servers: Sequence[str]) -> dict[str, str]:
             one["InstanceId"]: one["State"]["Name"] for group in reservations for one in group["Instances"]
         }
     return found
+
+
+def of_environment(environment: str) -> list[str]:
+    """Ids of the instances that carry the environment's tag, whatever their state."""
+    filters = [{"Name": "tag:slipway:environment", "Values": [environment]}]
+    pages = client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
+    return [
+        one["InstanceId"] for page in pages for group in page["Reservations"] for one in group["Instances"]
+    ]
+
+
+def interfaces(vpc: str) -> list[dict[str, Any]]:
+    """The network interfaces in a VPC."""
+    filters = [{"Name": "vpc-id", "Values": [vpc]}]
+    pages = client("ec2").get_paginator("describe_network_interfaces").paginate(Filters=filters)
+    return [one for page in pages for one in page["NetworkInterfaces"]]
+
+
+def security_groups() -> list[dict[str, Any]]:
+    """The security groups of the region, with their rules."""
+    pages = client("ec2").get_paginator("describe_security_groups").paginate()
+    return [one for page in pages for one in page["SecurityGroups"]]
+
+
+def subnets(vpc: str) -> list[dict[str, Any]]:
+    """The subnets of a VPC."""
+    filters = [{"Name": "vpc-id", "Values": [vpc]}]
+    pages = client("ec2").get_paginator("describe_subnets").paginate(Filters=filters)
+    return [one for page in pages for one in page["Subnets"]]

@@ -65,3 +65,42 @@ def maintenance(arn: str) -> list[dict[str, Any]]:
     answer = client("rds").describe_pending_maintenance_actions(ResourceIdentifier=arn)
     found = answer["PendingMaintenanceActions"]
     return [dict(action) for resource in found for action in resource["PendingMaintenanceActionDetails"]]
+
+
+def unprotect(identifier: str) -> None:
+    """Lifts the DB instance's protection from deletion."""
+    client("rds").modify_db_instance(
+        DBInstanceIdentifier=identifier, DeletionProtection=False, ApplyImmediately=True
+    )
+
+
+def delete_with_snapshot(identifier: str, name: str) -> str:
+    """Begins to delete the DB instance, which RDS does when its final snapshot is whole: "begun", "taken"
+    (there is a snapshot of that name) or "busy" (the instance is). Its automated backups are kept for as long
+    as they would have been."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    try:
+        client("rds").delete_db_instance(
+            DBInstanceIdentifier=identifier,
+            SkipFinalSnapshot=False,
+            FinalDBSnapshotIdentifier=name,
+            DeleteAutomatedBackups=False,
+        )
+    except ClientError as error:
+        if answer := _REFUSALS.get(error.response["Error"]["Code"]):
+            return answer
+        raise
+    return "begun"
+
+
+def snapshots_of(identifier: str) -> list[dict[str, Any]]:
+    """The snapshots of the DB instance that do not go by themselves, the oldest first; those of an instance
+    that is gone, too."""
+    pages = (
+        client("rds")
+        .get_paginator("describe_db_snapshots")
+        .paginate(DBInstanceIdentifier=identifier, SnapshotType="manual")
+    )
+    found = [dict(one) for page in pages for one in page["DBSnapshots"]]
+    return sorted(found, key=lambda one: str(one.get("SnapshotCreateTime", "")))

@@ -30,3 +30,51 @@ def chunks(bucket: str, key: str) -> Iterator[bytes]:
 
 def put(bucket: str, key: str, content: bytes, content_type: str) -> None:
     client("s3").put_object(Bucket=bucket, Key=key, Body=content, ContentType=content_type)
+
+
+def versions(bucket: str) -> list[dict[str, str]] | None:
+    """Up to 1,000 versions and delete markers, as {"Key", "VersionId"}; None if there is no such bucket."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    try:
+        page = client("s3").list_object_versions(Bucket=bucket, MaxKeys=MOST_VERSIONS)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchBucket"):
+            return None
+        raise
+    found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+    return [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+
+
+MOST_VERSIONS = 1000  # as many as a page, and a call that deletes them, has
+
+
+def count(bucket: str) -> str:
+    """How many versions of objects the bucket has, in words; empty if there is no such bucket."""
+    found = versions(bucket)
+    if found is None:
+        return ""
+    number = len(found)
+    return (
+        f"at least {number} versions of objects"
+        if number >= MOST_VERSIONS
+        else f"{number} versions of objects"
+    )
+
+
+def delete_versions(bucket: str, which: list[dict[str, str]]) -> None:
+    """Deletes them for good (at most 1,000). Raises RuntimeError with S3's reason if one is refused."""
+    answer = client("s3").delete_objects(Bucket=bucket, Delete={"Objects": which, "Quiet": True})
+    for refused in answer.get("Errors", []):
+        raise RuntimeError(f"S3 does not delete {refused.get('Key')}: {refused.get('Code')}")
+
+
+def abort_uploads(bucket: str) -> None:
+    """Gives up uploads in parts that were never finished."""
+    pages = client("s3").get_paginator("list_multipart_uploads").paginate(Bucket=bucket)
+    for upload in [one for page in pages for one in page.get("Uploads", [])]:
+        client("s3").abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
+
+def delete_bucket(bucket: str) -> None:
+    client("s3").delete_bucket(Bucket=bucket)

@@ -37,10 +37,10 @@ def counted(number: int, thing: str) -> str:
 def capital(sentence: str) -> str:
     """With a capital at its beginning, unless that is a name: what has more than letters in it is one.
 
-    >>> capital("the server is silent"), capital("i-0a1b2c3d is silent")
-    ('The server is silent', 'i-0a1b2c3d is silent')
+    >>> capital("the server is silent"), capital("i-0a1b2c3d is silent"), capital("s3:GetObject was refused")
+    ('The server is silent', 'i-0a1b2c3d is silent', 's3:GetObject was refused')
     """
-    return sentence[:1].upper() + sentence[1:] if re.match(r"[a-z]+[ ,:]", sentence) else sentence
+    return sentence[:1].upper() + sentence[1:] if re.match(r"[a-z]+[,:]? ", sentence) else sentence
 
 
 def short(text: str, most: int) -> str:

@@ -10,7 +10,8 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{environment, tier, outputs, allow, execution} → {status, stack, changeSet, changes, outputs, detail}.
+    """{environment, tier, outputs, allow, remedy, execution} → {status, stack, changeSet, row, outputs,
+    detail}.
 
     Raises DestructiveChange, TierFailed.
     """
@@ -21,6 +22,7 @@ def handler(event: Event, context: Any) -> Answer:
         allow=event["allow"],
         role=os.environ["CLOUDFORMATION_ROLE_ARN"],
         execution=event["execution"],
+        remedy=event["remedy"],
     )
     return stacks.plan(wanted)
 

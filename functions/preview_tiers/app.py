@@ -11,12 +11,13 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{environment, allow, execution, discard} → {status, rows, outputs, detail}."""
+    """{environment, allow, remedy, execution, discard} → {status, rows, outputs, detail}."""
     asked = previews.Asked(
         environment=event["environment"]["name"],
         allow=event["allow"],
         role=os.environ["CLOUDFORMATION_ROLE_ARN"],
         execution=event["execution"],
+        remedy=event["remedy"],
         parameters=lambda tier, outputs: _parameters(tier, event["environment"], outputs, context),
     )
     return previews.discard(asked) if event["discard"] else previews.ask(asked)

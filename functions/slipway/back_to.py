@@ -9,20 +9,29 @@ from typing import Any
 from slipway.schema import Problem
 
 PREVIOUS = "previous"
+CURRENT = "current"
+MEANINGS = {PREVIOUS: "the release before", CURRENT: "the release that serves"}
 PARTS = ("id", "artifact", "sha256")
 
 Receipt = Mapping[str, Any]
 
 
 def problems(
-    release: Mapping[str, Any], current: str | None, history: Sequence[Receipt]
+    release: Mapping[str, Any], current: str | None, history: Sequence[Receipt], remedy: bool = False
 ) -> Iterator[Problem]:
-    """What is wrong with naming a release so."""
+    """What is wrong with naming a release so. `remedy`: whether it is to put right what drifted."""
+    if remedy and release["id"] != CURRENT:
+        yield Problem("remedy", "is true, but something else is released with it", f"release.id {CURRENT}")
     missing = [part for part in ("artifact", "sha256") if not release.get(part)]
     if len(missing) == 1:
         yield Problem(f"release.{missing[0]}", "is missing", "both artifact and sha256, or neither")
-    elif not missing and release["id"] == PREVIOUS:
-        yield Problem("release.id", f"is {PREVIOUS}, which means the release before", "an id of its own")
+    elif not missing and release["id"] in MEANINGS:
+        meaning = MEANINGS[release["id"]]
+        yield Problem("release.id", f"is {release['id']}, which means {meaning}", "an id of its own")
+    elif missing and release["id"] == CURRENT:
+        if current is None:
+            allowed = "a new release, which needs artifact and sha256"
+            yield Problem("release.id", f"is {CURRENT}, but nothing has been released here yet", allowed)
     elif missing and wanted(release["id"], current, history) is None:
         yield Problem("release.id", _unknown(release["id"]), _offered(current, history))
 
@@ -67,6 +76,11 @@ def resolved(
         "says": _said(parts["id"], since, points),
     }
     return {**release, **parts, "migrate": False}, told
+
+
+def kept(release: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The release that serves, in full: nothing is brought back, and nothing migrates."""
+    return {**release, **{part: known["release"][part] for part in PARTS}, "migrate": False}
 
 
 def _successes(history: Sequence[Receipt]) -> list[Receipt]:

@@ -38,18 +38,29 @@ KEPT: Mapping[str, str] = {
     "ReplaceAndRetain": "the old one is kept beside the stack",
 }
 
+DRIFTED = ("MODIFIED", "DELETED")
+
+# Properties that a release or scaling moves, by the resource's type. Where nothing else differs, a change set
+# that sees drift has nothing to put back.
+MOVES: Mapping[str, frozenset[str]] = {
+    "AWS::AutoScaling::AutoScalingGroup": frozenset({"DesiredCapacity"}),
+    "AWS::ElasticLoadBalancingV2::TargetGroup": frozenset({"TargetGroupAttributes"}),
+}
+
 RECREATION = ("Never", "Conditionally", "Always")
 
 
 def change(resource_change: Mapping[str, Any]) -> dict[str, Any]:
     """A change of a change set as Slipway passes it on: {"action", "resource", "type", "replacement",
-    "properties", "policy", "why": [{"property", "recreation", "causes"}]}.
+    "properties", "policy", "why": [{"property", "recreation", "causes"}], "drift"?}.
 
     `recreation`: whether a change of that property alone replaces the resource (Never, Conditionally,
-    Always).
+    Always). `drift`: MODIFIED or DELETED, of a change set that sees what was done without CloudFormation.
     """
     details = resource_change.get("Details", [])
     names = {detail.get("Target", {}).get("Name") for detail in details}
+    drift = resource_change.get("ResourceDriftStatus")
+    drifted = {"drift": drift} if drift in DRIFTED else {}
     return {
         "action": resource_change["Action"],
         "resource": resource_change["LogicalResourceId"],
@@ -58,7 +69,14 @@ def change(resource_change: Mapping[str, Any]) -> dict[str, Any]:
         "properties": sorted(name for name in names if name),
         "policy": resource_change.get("PolicyAction", ""),
         "why": _why(details),
+        **drifted,
     }
+
+
+def moves_by_itself(item: Change) -> bool:
+    """Whether all that differs is what a release or scaling moves."""
+    moved = MOVES.get(item["type"], frozenset())
+    return item["action"] == "Modify" and bool(item["properties"]) and set(item["properties"]) <= moved
 
 
 def _why(details: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -118,7 +136,8 @@ def entry(tier: str, item: Change) -> str:
 
 
 def destructive(tier: str, changes: Sequence[Change], allow: Iterable[str]) -> list[Change]:
-    """The changes that replace, might replace, or remove something stateful that is not allowed to go."""
+    """The changes that replace, might replace, or remove something stateful that is not allowed to go; and
+    those that make anew, empty, what was deleted without CloudFormation."""
     allowed = set(allow)
     return [item for item in changes if _destroys(item) and entry(tier, item) not in allowed]
 
@@ -126,6 +145,8 @@ def destructive(tier: str, changes: Sequence[Change], allow: Iterable[str]) -> l
 def _destroys(item: Change) -> bool:
     if item["type"] not in STATEFUL:
         return False
+    if item["action"] == "Add":
+        return item.get("drift") == "DELETED"
     return item["action"] in ("Remove", "Dynamic") or item["replacement"] in ("True", "Conditional")
 
 
@@ -133,6 +154,8 @@ def _said(item: Change) -> str:
     verb = {"True": "would be replaced", "Conditional": "might be replaced"}.get(
         item["replacement"], "would be removed"
     )
+    if item["action"] == "Add":
+        verb = "was deleted without Slipway and would be made anew"
     because = f" (because of {', '.join(item['properties'])})" if item["properties"] else ""
     kept = f" ({KEPT[item['policy']]})" if item["policy"] in KEPT else ""
     return (

@@ -36,7 +36,11 @@ RECEIPT_BYTES = 32 * 1024
 RECEIPT_TEXT_BYTES = 12 * 1024
 SERVERS_SHOWN = 200
 
-SIGNS = {"Add": "+", "Remove": "-", "Import": "<"}
+DRIFTS = {
+    "MODIFIED": ", put back: changed without Slipway",
+    "DELETED": ", made anew: deleted without Slipway",
+}
+SIGNS = {"Add": "+", "Remove": "-", "Import": "<", "SyncWithActual": "="}
 KINDS = {
     "+": "to add",
     "~": "to change",
@@ -44,6 +48,7 @@ KINDS = {
     "~?": "to change, perhaps to replace",
     "-": "to remove",
     "<": "to import",
+    "=": "that is as the template says already",
     "?": "that CloudFormation cannot tell yet",
 }
 
@@ -87,7 +92,7 @@ def _filled(whole: Row, changes: Sequence[Change], most: int) -> Row:
 
 
 def _rank(change: Change) -> int:
-    return ("-/+", "-", "~?", "?", "~", "<", "+").index(sign(change))
+    return ("-/+", "-", "~?", "?", "~", "<", "+", "=").index(sign(change))
 
 
 def size(value: Any) -> int:
@@ -237,8 +242,12 @@ def _change_lines(one: Row, change: Change) -> Iterator[str]:
     refused = change["resource"] in {found["resource"] for found in one["refused"]}
     mark = "   REFUSED by the gate" if refused else ""
     kept = gate.KEPT.get(change["policy"])
+    since = DRIFTS.get(change.get("drift", ""), "")
     yield (
-        f"  {sign(change):>4} {change['resource']} ({change['type']})" + (f", {kept}" if kept else "") + mark
+        f"  {sign(change):>4} {change['resource']} ({change['type']})"
+        + (f", {kept}" if kept else "")
+        + since
+        + mark
     )
     for why in change["why"]:
         replaces = {"Always": ", replaces it", "Conditionally": ", may replace it"}.get(why["recreation"], "")

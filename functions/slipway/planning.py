@@ -36,7 +36,7 @@ def answer(
         "environment": environment,
         "release": dict(request["release"]),
         "before": (request["previous"] or {}).get("id"),
-        "same": request["recorded"]["same"],
+        "same": request["recorded"]["same"] and not request["remedy"],
         "blocked": plan.blocked(rows, running, checked["problems"]),
         "allow": plan.entries(rows),
         "tiers": list(rows),

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from slipway import outline, plan, stacks, tiers
+from slipway import gate, outline, plan, stacks, tiers
 from slipway.aws import cloudformation
 from slipway.errors import SlipwayError, TransientAwsError
 from slipway.patience import DEFAULT, Patience, linger
@@ -36,6 +36,7 @@ class Asked:
     role: str
     execution: str
     parameters: Parameters
+    remedy: bool = False
 
     def wanted(self, tier: str, outputs: Mapping[str, Mapping[str, str]]) -> stacks.Wanted:
         return stacks.Wanted(
@@ -45,6 +46,7 @@ class Asked:
             self.allow,
             self.role,
             f"plan-{self.execution}",
+            self.remedy,
         )
 
 
@@ -135,6 +137,8 @@ def _judged(wanted: stacks.Wanted, stack: Stack | None, change_set: Mapping[str,
     if stacks.is_empty(change_set):
         return _row(wanted, "unchanged", "")
     if change_set["Status"] == "CREATE_COMPLETE":
+        if wanted.remedy and all(map(gate.moves_by_itself, stacks.changes_of(change_set))):
+            return _row(wanted, "unchanged", "")
         return stacks.row_of(wanted, "changed", stack, change_set)
     reason = change_set.get("StatusReason") or f"the change set is {change_set['Status']}"
     return _row(wanted, "unknown", f"CloudFormation refused the change: {reason}")

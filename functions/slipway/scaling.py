@@ -49,6 +49,11 @@ def resume(environment: str) -> dict[str, Any]:
     return {"processes": processes}
 
 
+def left_by_others(environment: str, group: str) -> set[str]:
+    """The processes that are suspended, and not by us."""
+    return _suspended(group) - _ours(environment, group)
+
+
 def _ours(environment: str, group: str) -> set[str]:
     item = dynamodb.get(records.key(environment), "SCALING")
     if not item or item["group"] != group:

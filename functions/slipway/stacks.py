@@ -82,6 +82,8 @@ class Wanted:
     allow: Sequence[str]
     role: str
     execution: str
+    remedy: bool = False
+    """Whether what was changed without Slipway is put back, too."""
 
     @property
     def stack(self) -> str:
@@ -149,6 +151,8 @@ def begin(wanted: Wanted, step: str) -> None:
         wanted.role,
         # A database that was created is protected and could not be rolled back: what was created stays.
         None if step == "update" else "DO_NOTHING",
+        # What has not been created to its end yet has nothing to be put back.
+        "REVERT_DRIFT" if wanted.remedy and step == "update" else None,
     )
 
 
@@ -176,6 +180,9 @@ def _judged(wanted: Wanted, step: str, stack: Stack | None, change_set: Mapping[
             status=change_set["Status"],
         )
     changes = changes_of(change_set)
+    if wanted.remedy and step == "update" and all(gate.moves_by_itself(change) for change in changes):
+        cloudformation.delete_change_set(wanted.stack, wanted.change_set)
+        return _unchanged(wanted, step, stack)
     gate.check(wanted.tier, changes, wanted.allow)
     told = "new" if step == "create" else "changed"
     return _plan(

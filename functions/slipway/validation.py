@@ -84,14 +84,16 @@ def _problems(completed: Mapping[str, Any], remembered: _Remembered) -> list[Pro
     return [
         *request.problems(completed["environment"], records.cidrs()),
         *waves.problems(completed["environment"], completed["rollout"]),
-        *back_to.problems(completed["release"], remembered.current, remembered.history),
+        *back_to.problems(completed["release"], remembered.current, remembered.history, completed["remedy"]),
     ]
 
 
 def _resolved(completed: Mapping[str, Any], remembered: _Remembered) -> dict[str, Any]:
     """The request with its release in full, and what it follows."""
     release, told = dict(completed["release"]), None
-    if not release["artifact"] and not release["sha256"]:
+    if release["id"] == back_to.CURRENT and remembered.known is not None:
+        release = back_to.kept(release, remembered.known)
+    elif not release["artifact"] and not release["sha256"]:
         release, told = back_to.resolved(release, remembered.current, remembered.history)
     whole = {**completed, "release": release}
     return {

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from slipway import remedy
 from tools.draw_network import TIERS, Template, inline_rules, load, of_type, paired_rules
 
 TEMPLATES = {path.stem: load(path) for path in sorted(TIERS.glob("*.yaml"))}
@@ -184,3 +185,9 @@ def test_every_condition_is_used(tier: str) -> None:
     rest = {key: value for key, value in template.items() if key != "Conditions"}
     used = set(conditions_used(rest)) | set(conditions_used(template.get("Conditions", {})))
     assert set(template.get("Conditions", {})) <= used
+
+
+def test_a_remedy_leaves_the_servers_role_the_policies_of_its_template() -> None:
+    role = of_type(TEMPLATES["web"], "IAM::Role")["Role"]["Properties"]
+    assert {policy["PolicyName"] for policy in role["Policies"]} == remedy.ROLE_POLICIES
+    assert "ManagedPolicyArns" not in role

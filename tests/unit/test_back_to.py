@@ -92,3 +92,37 @@ def test_the_word_previous_is_no_id() -> None:
     assert said("previous", artifact="a", sha256="b") == [
         "release.id is previous, which means the release before; an id of its own"
     ]
+
+
+def test_current_is_the_release_that_serves_and_migrates_nothing() -> None:
+    assert said("current") == []
+    known = {"release": {"id": "r4", "artifact": "s3://b/r4.tar.gz", "sha256": "4" * 64, "migrate": True}}
+    asked = {"id": "current", "artifact": "", "sha256": "", "migrate": True, "backup": True}
+    assert back_to.kept(asked, known) == {
+        "id": "r4",
+        "artifact": "s3://b/r4.tar.gz",
+        "sha256": "4" * 64,
+        "migrate": False,
+        "backup": True,
+    }
+
+
+def test_current_needs_a_release_that_serves() -> None:
+    assert said("current", current=None, history=[]) == [
+        "release.id is current, but nothing has been released here yet; "
+        "a new release, which needs artifact and sha256"
+    ]
+
+
+def test_no_release_of_its_own_is_called_current() -> None:
+    parts = {"artifact": "s3://b/x.tar.gz", "sha256": "1" * 64}
+    assert said("current", **parts) == [
+        "release.id is current, which means the release that serves; an id of its own"
+    ]
+
+
+def test_a_remedy_is_of_the_release_that_serves() -> None:
+    asked = {"id": "r1", "artifact": "", "sha256": ""}
+    [problem] = back_to.problems(asked, "r4", HISTORY, remedy=True)
+    assert (problem.path, problem.allowed) == ("remedy", "release.id current")
+    assert list(back_to.problems({**asked, "id": "current"}, "r4", HISTORY, remedy=True)) == []

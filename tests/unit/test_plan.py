@@ -85,7 +85,7 @@ def test_parameters_that_differ_are_told_with_both_values() -> None:
         ("Remove", "", "-"),
         ("Import", "", "<"),
         ("Dynamic", "", "?"),
-        ("SyncWithActual", "", "?"),
+        ("SyncWithActual", "", "="),
         ("Modify", "False", "~"),
         ("Modify", "True", "-/+"),
         ("Modify", "Conditional", "~?"),

@@ -110,8 +110,10 @@ class CloudFormation(Paging):
         return {"StackEvents": self.events}
 
 
-def wanted(execution: str = "run-1", allow: tuple[str, ...] = ()) -> stacks.Wanted:
-    return stacks.Wanted("arable", "storage", lambda: {"Environment": "arable"}, allow, ROLE, execution)
+def wanted(execution: str = "run-1", allow: tuple[str, ...] = (), remedy: bool = False) -> stacks.Wanted:
+    return stacks.Wanted(
+        "arable", "storage", lambda: {"Environment": "arable"}, allow, ROLE, execution, remedy
+    )
 
 
 def use(monkeypatch: pytest.MonkeyPatch, fake: CloudFormation) -> CloudFormation:
@@ -391,3 +393,62 @@ Resources:
     Type: AWS::S3::Bucket
     Properties: {BucketName: !Sub "images-of-${Environment}"}
 """
+
+
+# --- remedy -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy", "mode"),
+    [
+        ("UPDATE_COMPLETE", True, "REVERT_DRIFT"),
+        ("UPDATE_COMPLETE", False, None),
+        (None, True, None),  # what is not there yet has nothing to be put back
+        ("CREATE_FAILED", True, None),
+    ],
+)
+def test_a_remedy_asks_for_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, status: str | None, remedy: bool, mode: str | None
+) -> None:
+    fake = use(monkeypatch, CloudFormation(status))
+    stacks.plan(wanted(remedy=remedy))
+    assert fake.made[0].get("DeploymentMode") == mode
+
+
+def moved(*properties: str, kind: str = "AWS::AutoScaling::AutoScalingGroup") -> dict[str, Any]:
+    details = [{"Target": {"Attribute": "Properties", "Name": name}} for name in properties]
+    return {
+        "Status": "CREATE_COMPLETE",
+        "ExecutionStatus": "AVAILABLE",
+        "Changes": [
+            {
+                "ResourceChange": {
+                    "Action": "Modify",
+                    "LogicalResourceId": "Group",
+                    "ResourceType": kind,
+                    "Replacement": "False",
+                    "ResourceDriftStatus": "MODIFIED",
+                    "Details": details,
+                }
+            }
+        ],
+    }
+
+
+def test_servers_that_scaling_has_added_are_not_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = use(monkeypatch, CloudFormation("UPDATE_COMPLETE", becomes=moved("DesiredCapacity")))
+    plan = stacks.plan(wanted(remedy=True))
+    assert plan["status"] == "unchanged"
+    assert fake.calls[-1] == "delete_change_set"
+
+
+def test_a_change_of_the_capacity_that_was_asked_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, CloudFormation("UPDATE_COMPLETE", becomes=moved("DesiredCapacity")))
+    assert stacks.plan(wanted())["status"] == "planned"
+
+
+def test_what_was_changed_by_hand_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, CloudFormation("UPDATE_COMPLETE", becomes=moved("DesiredCapacity", "MaxSize")))
+    plan = stacks.plan(wanted(remedy=True))
+    assert plan["status"] == "planned"
+    assert plan["row"]["changes"][0]["drift"] == "MODIFIED"

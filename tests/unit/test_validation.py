@@ -152,6 +152,16 @@ def test_what_cannot_be_released_any_more_is_refused(environment: dict[str, Any]
         validation.again(validated, full())
 
 
+def test_a_remedy_of_what_serves(environment: dict[str, Any]) -> None:
+    serves = {"id": "0", "artifact": "s3://artifacts/releases/0.tar.gz", "sha256": "b" * 64, "migrate": True}
+    records.set_current(environment, serves, 1)
+    answer = ask({"environment": "arable", "release": {"id": "current"}, "remedy": True})
+    assert answer["release"] == {**serves, "migrate": False, "backup": True}
+    assert answer["remedy"] is True
+    assert answer["backTo"] is None
+    assert answer["previous"]["id"] == "0"
+
+
 def test_back_to_what_never_was(environment: dict[str, Any]) -> None:
     released(environment, "1", "2026-11-22T10:00:00Z")
     (problem,) = problems_of({"environment": "arable", "release": {"id": "7"}})

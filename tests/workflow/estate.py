@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from slipway import records, surroundings, task, validation, verification
-from slipway.aws import autoscaling, cloudformation, dynamodb, ec2, elb, messages, rds, s3, ssm, states
+from slipway import records, remedy, surroundings, task, validation, verification
+from slipway.aws import autoscaling, cloudformation, dynamodb, ec2, elb, iam, messages, rds, s3, ssm, states
 from tests.workflow.engine import Answer, Engine, Functions, TaskError
 from tests.workflow.fleet import ENVIRONMENT, OUTPUTS, fleet, request
 
@@ -42,6 +42,7 @@ SHIPPED = (
     *("AcquireLock", "ReleaseLock", "TakeOver", "Preflight", "PreviewTiers", "WritePlan"),
     *("PlanTier", "ApplyTier", "CheckTier", "CheckDatabase"),
     *("CheckServers", "SuspendScaling", "ResumeScaling", "CreateRestorePoint", "CheckRestorePoint"),
+    "RemedyStanding",
     *("StartCommand", "CheckCommand", "CheckCommands", "DrainServers", "CheckDrained", "RestoreServers"),
     *("CheckTargets", "PlanRollBack", "VerifyRelease", "RecordRelease", "Notify", "ExplainFailure"),
     *("ValidateTearDown", "LockForTearDown", "ShowTearDown", "RemoveTiers", "EndDatabase", "EmptyBucket"),
@@ -74,6 +75,7 @@ class Estate:
             name: {"release": previous, "in": True, "staged": {previous} - {None}} for name in SERVERS
         }
         self.suspended: set[str] = set()
+        self.policies: list[str] = []  # that somebody has attached to the servers' role
         self.drain_seconds = 300
         self.snapshots: dict[str, Json] = {}
         self.instance: str | None = "available"  # the DB instance's status
@@ -217,6 +219,11 @@ class Estate:
                 "members": lambda servers: {name: _instance(name) for name in servers},
                 "suspend": lambda _name, processes: self.suspended.update(processes),
                 "resume": lambda _name, processes: self.suspended.difference_update(processes),
+            },
+            iam: {
+                "attached_policies": lambda _role: list(self.policies),
+                "inline_policies": lambda _role: sorted(remedy.ROLE_POLICIES),
+                "detach": lambda _role, policy: self.policies.remove(policy),
             },
             ec2: {
                 "states": lambda servers: dict.fromkeys(servers, "running"),

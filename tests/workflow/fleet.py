@@ -26,7 +26,11 @@ OUTPUTS: dict[str, dict[str, str]] = {
         "CreateDatabaseFunctionArn": PREFIX + "CreateDatabase",
     },
     "storage": {"ImageBucketName": "images", "SecretKeyBaseArn": "arn:secret:key-base"},
-    "web": {"AutoScalingGroupName": "group", "TargetGroupArn": "arn:targets"},
+    "web": {
+        "AutoScalingGroupName": "group",
+        "TargetGroupArn": "arn:targets",
+        "InstanceRoleName": "slipway-arable-web-Role",
+    },
     "load_balancer": {"Url": "https://arable.example"},
 }
 RELEASE = {
@@ -63,6 +67,7 @@ def request(
     migrate: bool = True,
     same: bool = False,
     plan: bool = False,
+    remedy: bool = False,
     **rollout: Any,
 ) -> dict[str, Any]:
     """A completed request, as ValidateInput answers it."""
@@ -71,6 +76,7 @@ def request(
         "release": {**RELEASE, "migrate": migrate},
         "rollout": {**ROLLOUT, **rollout},
         "allow": ["Bucket"],
+        "remedy": remedy,
         "plan": plan,
         "previous": {"id": previous} if previous else None,
         "backTo": None,
@@ -95,6 +101,7 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "CheckServers": ready(*servers),
         "SuspendScaling": always({"processes": ["Launch"]}),
         "ResumeScaling": always({"processes": ["Launch"]}),
+        "RemedyStanding": always({"policies": [], "processes": []}),
         "CreateRestorePoint": always(snapshot("available")),
         "CheckRestorePoint": always(snapshot("available")),
         "StartCommand": succeeded,

@@ -432,6 +432,39 @@ def test_the_same_input_again_changes_nothing_and_says_so() -> None:
     assert recorded["outputs"] == OUTPUTS
 
 
+@both
+def test_a_remedy_looks_at_everything(as_on_aws: bool) -> None:
+    asked = request(same=True, migrate=False, remedy=True)
+    functions = fleet(ValidateInput=always(asked))
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert "CheckCurrentServers" not in execution.of("Release")
+    path = main_path(execution)
+    start = path.index("Configure")
+    assert path[start : start + 4] == ["Configure", "MigrationWanted?", "RemedyStanding", "RollOut"]
+    assert [payload["remedy"] for payload in functions.payloads("PlanTier")] == [True] * 6
+    (remedied,) = functions.payloads("RemedyStanding")
+    assert remedied["outputs"] == OUTPUTS
+    assert remedied["lock"] == {"environment": "arable", "fence": 1}
+
+
+def test_a_release_that_is_no_remedy_pays_nothing_for_it() -> None:
+    functions = fleet()
+    release(functions)
+    assert functions.payloads("RemedyStanding") == []
+    assert [payload["remedy"] for payload in functions.payloads("PlanTier")] == [False] * 6
+
+
+def test_a_remedy_that_is_refused_has_touched_no_server() -> None:
+    asked = request(same=True, migrate=False, remedy=True)
+    functions = fleet(ValidateInput=always(asked), RemedyStanding=fails("AwsRefused"))
+    execution = release(functions)
+    assert (execution.status, execution.error) == ("FAILED", "FailedClean")
+    assert execution.cause["error"] == "AwsRefused"
+    assert functions.payloads("DrainServers") == []
+
+
 NOT_CONFIRMED: dict[str, Callable[[], dict[str, Answer]]] = {
     "servers are missing": lambda: {
         "CheckServers": then(always({"status": "waiting", "servers": [], "waves": []}), ready("i-1", "i-2"))

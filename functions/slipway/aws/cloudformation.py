@@ -31,10 +31,12 @@ def create_change_set(
     tags: Mapping[str, str],
     role: str,
     on_failure: str | None,
+    mode: str | None,
 ) -> None:
     """Begins a change set; `kind` is CREATE or UPDATE, `on_failure` DO_NOTHING or None for CloudFormation's
-    own."""
+    own, `mode` REVERT_DRIFT or None for one that does not look at what there is."""
     failure = {} if on_failure is None else {"OnStackFailure": on_failure}
+    deployment = {} if mode is None else {"DeploymentMode": mode}
     client("cloudformation").create_change_set(
         StackName=stack,
         ChangeSetName=name,
@@ -47,6 +49,7 @@ def create_change_set(
         Capabilities=["CAPABILITY_IAM"],
         RoleARN=role,
         **failure,
+        **deployment,
     )
 
 

@@ -48,6 +48,15 @@ def _same(estate: Estate) -> None:
     estate.became_current("r2")
 
 
+def _remedy(estate: Estate) -> None:
+    """The release that serves; one server was given another by hand, their role a policy more."""
+    _same(estate)
+    estate.wanted = request(previous="r2", migrate=False, remedy=True, bakeSeconds=1)
+    estate.servers["i-2"] |= {"release": "r1"}
+    estate.policies.append("arn:everything")
+    estate.suspended.add("HealthCheck")
+
+
 def _bad(*pairs: tuple[str, str]) -> Callable[[Estate], None]:
     return lambda estate: estate.bad.update(pairs)
 
@@ -86,6 +95,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "first": Scenario("a first release", _changed, previous=None, looks=1),
     "same": Scenario("the same input again", _same),
+    "remedy": Scenario("what was changed by hand is put back", _remedy),
     "bad": Scenario(
         "a release that the second server cannot activate: it is rolled back", _bad(("r2", "i-2"))
     ),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway import history, lock, records, roll_back, stacks, tiers
+from slipway import history, lock, records, roll_back, scaling, stacks, tiers
 from slipway.aws import cloudformation, states
 
 # States of the release: the one that lists pending migrations, the one that runs them, and the first after it
@@ -19,6 +19,8 @@ from slipway.aws import cloudformation, states
 # with which a wave begins.
 PENDING, MIGRATE, RECORDED = "CheckMigrations", "Migrate", "ReleaseLock"
 ROLL_OUT = "-roll-out"
+# The name of the clean-up's own machine ends so.
+CLEAN_UP = "-clean-up"
 WAVE = {"drain": "DrainServers", "side_by_side": "Activate"}
 
 NAMES = {"ABORTED": "States.Aborted", "TIMED_OUT": "States.Timeout"}
@@ -31,14 +33,19 @@ def take_over(given: Json, execution: str) -> dict[str, Any]:
     """{"status", "environment", "lock", "request", "execution", "error", "cause", "phase", "strategy",
     "waves", "lost", "migrations", "outputs"}.
 
-    `given`: {"environment": name}, or an event of EventBridge about an execution of the release.
+    `given`: {"environment": name}, or an event of EventBridge: about an execution of the release or of the
+    clean-up, or that Auto Scaling stays suspended.
     `status`: nothing (nobody is to be cleaned up after; there is nothing else in the answer) · recorded (the
-    release had succeeded, only its lock is left) · taken · tear down and torn down (see `_of_a_tear_down`).
+    release had succeeded, only its lock is left) · taken · tear down and torn down (see `_of_a_tear_down`);
+    and when Auto Scaling alone is to be let go on: suspended (the environment and the lock alone are in the
+    answer) · waiting (somebody else holds the environment; nothing else is in the answer).
     `execution`: the one that ended, {"arn", "name",
     "startedAt"}; `error`, `cause`, `phase`: how and where; `waves`: [{"servers"}] that may be on its
     release, the last first, without those that are `lost`: they run no more.
     """
-    environment = given.get("environment") or environment_of(_input(given["detail"]))
+    environment, scaling_alone = told(given)
+    if scaling_alone:
+        return _suspended(environment, execution)
     item = lock.take_over(environment, execution) if environment else None
     if item is None:
         return {"status": "nothing"}
@@ -81,6 +88,35 @@ def _of_a_tear_down(environment: str, item: Json) -> dict[str, Any]:
         **how(ended, entered, False, ""),
         "shown": (left.get("ShowTearDown") or {}).get("Payload"),
         "database": (left.get("EndDatabase") or {}).get("Payload"),
+    }
+
+
+def told(given: Json) -> tuple[str | None, bool]:
+    """(the environment, whether Auto Scaling alone is to be let go on). Of a clean-up that has ended: what it
+    was told itself."""
+    if "detail" not in given:
+        return given.get("environment"), False
+    detail = given["detail"]
+    if given.get("detail-type") == scaling.STAYS:
+        return detail["environment"], True
+    text = _input(detail)
+    if str(detail.get("stateMachineArn", "")).endswith(CLEAN_UP):
+        return told(json.loads(text))
+    return environment_of(text), False
+
+
+def _suspended(environment: str | None, execution: str) -> dict[str, Any]:
+    """A release that holds the environment resumes at its own end what is suspended; until then it is not to
+    be disturbed, and if it cannot either, it is waited for in vain no longer than for AWS."""
+    if environment is None or scaling.left(environment) is None:
+        return {"status": "nothing"}
+    item = lock.hold(environment, execution)
+    if item is None:
+        return {"status": "waiting"}
+    return {
+        "status": "suspended",
+        "environment": environment,
+        "lock": {"environment": environment, "fence": item["fence"]},
     }
 
 

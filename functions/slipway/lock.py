@@ -78,6 +78,19 @@ def take_over(environment: str, execution: str) -> dict[str, Any] | None:
         return None  # somebody else was quicker, and does what there is to do
 
 
+def hold(environment: str, execution: str) -> dict[str, Any] | None:
+    """The lock's item, now held by `execution`; None if somebody holds it, or has left something behind that
+    is to be put right first. Who holds it so has begun no release: whoever finds it after its end simply
+    takes it."""
+    item = dynamodb.get(records.key(environment), "LOCK") or {}
+    standing = judge(item, execution, states.status)
+    if standing == "ours":
+        return item
+    if standing == "held" or (standing == "dead" and _interrupted(item)):
+        return None
+    return _take(environment, execution, {"release": item.get("release", "")}, item.get("fence", 0) + 1)
+
+
 def _acquire(
     environment: str,
     execution: str,
@@ -102,14 +115,20 @@ def _acquire(
 
 
 def _refuse_interrupted(item: Json) -> None:
-    status = states.status(item["holder"])
-    if status in INTERRUPTED and "request" in item:
+    if status := _interrupted(item):
         raise HolderEnded(
             f"the execution that holds the environment ended {status}: what it left is to be put right first",
             f"environment {str(item['pk']).removeprefix('ENVIRONMENT#')}",
             "nothing: the clean-up does that by itself",
             holder=item["holder"],
         )
+
+
+def _interrupted(item: Json) -> str | None:
+    """How its holder, which does not run any more, ended, if it left a release that nobody has cleaned up
+    after."""
+    status = states.status(item["holder"]) if "request" in item else None
+    return status if status in INTERRUPTED else None
 
 
 def judge(item: Json | None, execution: str, status: Callable[[str], str | None]) -> str:

@@ -56,7 +56,7 @@ def record(
         **facts(request, ending, execution, servers, failure, now),
         "warnings": [dict(warning) for warning in warnings],
         **migrated(release, migrations, log_group),
-        "links": links(execution, outputs, bucket, log_group, _key(environment, execution)),
+        "links": links(execution, outputs, bucket, log_group, _key(environment["name"], execution["name"])),
         "undo": _undo(execution["arn"], before, request, ending),
         **course(execution["arn"], now),
         "bakeSeconds": request["rollout"]["bakeSeconds"] * len(planned["waves"]) if planned else 0,
@@ -65,15 +65,30 @@ def record(
         plan.of_release(request, planned, told["migrations"], told["restorePoint"]) if planned else None
     )
     records.register(environment)
+    if ending == "Succeeded" and not told["unchanged"]:
+        _set_current(environment, release, held, outputs)
+    _write(told, execution, bucket)
+    return told
+
+
+def add_warnings(told: Json, warnings: Sequence[Json], bucket: str) -> dict[str, Any]:
+    """The receipt with further warnings, written in the place of the one that was recorded."""
+    receipt = {**told, "warnings": [*told["warnings"], *warnings]}
+    name = str(told["execution"]).rsplit(":", 1)[-1]
+    if warnings:
+        _write(receipt, {"name": name, "startedAt": told["startedAt"]}, bucket)
+    return receipt
+
+
+def _write(told: Json, execution: Json, bucket: str) -> None:
+    """Into the history, unless nothing was changed, and into the bucket."""
     if not told["unchanged"]:
-        if ending == "Succeeded":
-            _set_current(environment, release, held, outputs)
         short = {name: value for name, value in told.items() if name not in ("states", "plan")}
         records.add_history(
-            environment["name"], execution["startedAt"], release["id"], execution["name"], short
+            told["environment"], execution["startedAt"], told["release"]["id"], execution["name"], short
         )
-    s3.put(bucket, _key(environment, execution), json.dumps(told, indent=2).encode(), "application/json")
-    return told
+    key = _key(told["environment"], execution["name"])
+    s3.put(bucket, key, json.dumps(told, indent=2).encode(), "application/json")
 
 
 def facts(
@@ -204,8 +219,8 @@ def _label(parent: str, child: str) -> str:
     return name.removeprefix(parent.rsplit(":", 1)[-1][:60]).strip("-") or name
 
 
-def _key(environment: Json, execution: Json) -> str:
-    return f"receipts/{environment['name']}/{execution['name']}.json"
+def _key(environment: str, execution: str) -> str:
+    return f"receipts/{environment}/{execution}.json"
 
 
 def _set_current(environment: Json, release: Json, held: Json | None, outputs: Json) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway import records
+from slipway import announcement, records
 from slipway.aws import autoscaling, dynamodb
 
 # https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html
@@ -27,6 +27,10 @@ PROCESSES = (
 )
 
 
+# The event that says so; template.yaml starts a clean-up by it, which tries again.
+STAYS = "scaling suspended"
+
+
 def suspend(environment: str, group: str) -> dict[str, Any]:
     """{"processes": those that are suspended by us}. Again, after an attempt that was cut off: the same."""
     ours = _ours(environment, group)
@@ -39,10 +43,10 @@ def suspend(environment: str, group: str) -> dict[str, Any]:
 
 def resume(environment: str) -> dict[str, Any]:
     """{"processes": those that were resumed}; none if nothing is suspended by us, or the group is gone."""
-    item = dynamodb.get(records.key(environment), "SCALING")
-    if not item or not item["processes"]:
+    found = left(environment)
+    if found is None:
         return {"processes": []}
-    group, processes = str(item["group"]), str(item["processes"]).split(",")
+    group, processes = found["group"], found["processes"]
     if autoscaling.group(group) is not None:
         autoscaling.resume(group, processes)
     _write(environment, group, [])
@@ -52,6 +56,39 @@ def resume(environment: str) -> dict[str, Any]:
 def left_by_others(environment: str, group: str) -> set[str]:
     """The processes that are suspended, and not by us."""
     return _suspended(group) - _ours(environment, group)
+
+
+def left(environment: str) -> dict[str, Any] | None:
+    """{"group", "processes"} that we have suspended and not resumed; None if there are none."""
+    item = dynamodb.get(records.key(environment), "SCALING")
+    if not item or not item["processes"]:
+        return None
+    return {"group": str(item["group"]), "processes": str(item["processes"]).split(",")}
+
+
+def tell(environment: str, region: str, topic: str) -> dict[str, Any]:
+    """{"warnings", "next"}: announces that Auto Scaling stays suspended, if it does; who tells of the release
+    adds the same."""
+    found = left(environment)
+    if found is None:
+        return {"warnings": [], "next": ""}
+    warning = still(region, found["group"], found["processes"])
+    announcement.announce(STAYS, environment, warning, topic)
+    return {"warnings": [warning], "next": f"{warning['what']}; {warning['next']}"}
+
+
+def still(region: str, group: str, processes: list[str]) -> dict[str, str]:
+    """{"check", "where", "what", "next"}, as a warning of the preflight."""
+    command = (
+        f"aws autoscaling resume-processes --region {region} --auto-scaling-group-name {group} "
+        f"--scaling-processes {' '.join(processes)}"
+    )
+    return {
+        "check": "Auto Scaling",
+        "where": group,
+        "what": "Auto Scaling could not be let go on and stays suspended: what breaks is not replaced",
+        "next": f"a clean-up tries again until AWS lets it; to do it now: {command}",
+    }
 
 
 def _ours(environment: str, group: str) -> set[str]:

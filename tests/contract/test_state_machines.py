@@ -11,7 +11,7 @@ from typing import Any
 import jsonata
 import pytest
 
-from slipway import clean_up, errors
+from slipway import announcement, clean_up, errors, scaling
 from slipway.waves import MOST_WAVES
 from tests.contract.shipped import (
     FUNCTIONS,
@@ -81,6 +81,7 @@ AT_THE_END = {
     *("RecordUnchanged", "RecordRelease", "ResumeScaling", "ReleaseLock", "Notify", "PlanRollBack"),
     *("ExplainFailure", "ResumeAfterFailure", "RecordFailure", "FreeLock", "NotifyFailure"),
     *("RecordTearDown", "ExplainTearDown"),
+    *("TellSuspended", "TellSuspendedAfterFailure"),
 }
 # A call to a function takes at most its time-out 6 times, + 31 s of back-off (1 + 2 + 4 + 8 + 16).
 ATTEMPTS, BACK_OFF = 6, 31
@@ -313,7 +314,8 @@ def longest(machine: str, state: Json) -> int:
             for branch in state["Branches"]
         )
     if state["Type"] == "Wait":
-        return seconds(machine, "PollSeconds")
+        [name] = re.findall(r"\$\{(\w+)\}", state["Seconds"])
+        return seconds(machine, name)
     attempts = ATTEMPTS if state.get("Resource") == INVOKE else 1
     return attempts * int(state.get("TimeoutSeconds", 0)) + (BACK_OFF if attempts > 1 else 0)
 
@@ -445,6 +447,11 @@ def test_a_clean_up_has_time_for_all_that_it_waits_for() -> None:
         seconds("CleanUp", name) for name in ("CommandsSeconds", "ServersSeconds", "HealthySeconds")
     )
     assert needed <= shipped["TimeoutSeconds"] <= needed * 1.1
+    again = seconds("CleanUp", "ResumeSeconds") + seconds("CleanUp", "ResumePauseSeconds")
+    calls = [
+        longest("CleanUp", shipped["States"][name]) for name in ("TakeOver", "ResumeScaling", "FreeLock")
+    ]
+    assert again + sum(calls) <= shipped["TimeoutSeconds"], "Auto Scaling alone"
     for state in nested("CleanUp"):
         assert state["TimeoutSeconds"] >= shipped["TimeoutSeconds"] + 300
 
@@ -459,17 +466,31 @@ def test_states_that_a_clean_up_looks_for_are_states_of_the_release() -> None:
 
 
 def test_a_clean_up_is_started_by_every_end_that_is_no_success() -> None:
-    rule = machines()["CleanUp"]["Events"]["ReleaseEnded"]
-    assert rule["Type"] == "EventBridgeRule"
-    assert rule["Properties"]["Pattern"] == {
+    rules = machines()["CleanUp"]["Events"]
+    assert {rule["Type"] for rule in rules.values()} == {"EventBridgeRule"}
+    patterns = {name: rule["Properties"]["Pattern"] for name, rule in rules.items()}
+    ended = {
         "source": ["aws.states"],
         "detail-type": ["Step Functions Execution Status Change"],
-        "detail": {
-            "stateMachineArn": [{"Ref": "ReleaseStateMachine"}, {"Ref": "TearDownStateMachine"}],
-            # https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
-            "status": ["ABORTED", "FAILED", "TIMED_OUT"],
-        },
+        # https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+        "detail": {"status": ["ABORTED", "FAILED", "TIMED_OUT"]},
     }
+    for name, begun in (("ReleaseEnded", ("Release", "TearDown")), ("CleanUpEnded", ("CleanUp",))):
+        pattern, of = patterns[name], [{"Ref": f"{machine}StateMachine"} for machine in begun]
+        assert pattern["detail"]["stateMachineArn"] == of
+        assert {**pattern, "detail": {"status": pattern["detail"]["status"]}} == ended
+
+
+def test_a_clean_up_after_a_clean_up_is_followed_by_none() -> None:
+    rule = machines()["CleanUp"]["Events"]["CleanUpEnded"]["Properties"]["Pattern"]
+    name = machines()["CleanUp"]["Name"]["Fn::Sub"]
+    assert name.endswith(clean_up.CLEAN_UP)
+    assert rule["detail"]["input"] == [{"anything-but": {"wildcard": {"Fn::Sub": f"*:stateMachine:{name}*"}}}]
+
+
+def test_a_clean_up_is_started_when_auto_scaling_stays_suspended() -> None:
+    rule = machines()["CleanUp"]["Events"]["ScalingSuspended"]["Properties"]["Pattern"]
+    assert rule == {"source": [announcement.SOURCE], "detail-type": [scaling.STAYS]}
 
 
 def test_a_person_is_called_for_whatever_is_dirty() -> None:

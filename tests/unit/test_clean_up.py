@@ -35,6 +35,32 @@ def test_environment_of_what_is_no_json() -> None:
     assert clean_up.environment_of("{") is None
 
 
+def ended(machine: str, given: Any) -> dict[str, Any]:
+    """An event about the end of an execution."""
+    arn = f"arn:aws:states:eu-central-1:123456789012:stateMachine:slipway-{machine}"
+    detail = {"stateMachineArn": arn, "status": "ABORTED", "input": json.dumps(given)}
+    return {"detail-type": "Step Functions Execution Status Change", "detail": detail}
+
+
+STAYS = {"detail-type": "scaling suspended", "detail": {"environment": "arable", "what": "…"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"environment": "arable"}, ("arable", False)),
+        (ended("release", {"environment": "arable"}), ("arable", False)),
+        (ended("release", {"detail": {"environment": "arable"}}), (None, False)),
+        (ended("clean-up", {"environment": "arable"}), ("arable", False)),
+        (ended("clean-up", ended("release", {"environment": {"name": "arable"}})), ("arable", False)),
+        (STAYS, ("arable", True)),
+        (ended("clean-up", STAYS), ("arable", True)),
+    ],
+)
+def test_what_a_clean_up_is_told(given: Any, expected: tuple[str | None, bool]) -> None:
+    assert clean_up.told(given) == expected
+
+
 def request(number: str = "2", previous: str | None = "1") -> dict[str, Any]:
     return {"release": {"id": number}, "previous": {"id": previous} if previous else None}
 

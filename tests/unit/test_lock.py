@@ -245,3 +245,31 @@ def test_what_a_stale_holder_writes_does_not_become_current(aws: None, environme
     current = records.current("arable")
     assert current is not None
     assert current["release"] == {"id": "2"}
+
+
+def test_held_for_a_moment(executions: dict[str, str]) -> None:
+    take(executions[ONE])
+    assert lock.hold("arable", executions[TWO]) is None
+    free(executions[ONE])
+    held = lock.hold("arable", executions[TWO])
+    assert held is not None
+    assert held == lock.hold("arable", executions[TWO])
+    assert (held["fence"], held["release"]) == (2, "1")
+    free(executions[TWO])
+    assert take(executions[THREE]) == 3
+
+
+def test_who_held_it_for_a_moment_and_ended_leaves_nothing_behind(executions: dict[str, str]) -> None:
+    assert lock.hold("arable", executions[ONE]) is not None
+    stop(executions[ONE])
+    assert lock.take_over("arable", executions[TWO]) is None
+    assert lock.hold("arable", executions[TWO]) is not None
+    stop(executions[TWO])
+    assert take(executions[THREE]) == 3
+
+
+def test_what_is_to_be_cleaned_up_is_not_held_for_a_moment(executions: dict[str, str]) -> None:
+    take(executions[ONE])
+    stop(executions[ONE])
+    assert lock.hold("arable", executions[TWO]) is None
+    assert lock.take_over("arable", executions[TWO]) is not None

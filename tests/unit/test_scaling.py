@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from resume_scaling.app import handler as resume_scaling
 from slipway import scaling
 from slipway.errors import LockLost
 from suspend_scaling.app import handler as suspend_scaling
+from tell_suspended.app import handler as tell_suspended
 from tests.unit.fakes import LOCK, install, refused
 
 GROUP = "slipway-arable-web-Group"
@@ -118,3 +120,86 @@ def test_who_has_lost_the_lock_suspends_nothing(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(LockLost):
         suspend_scaling(EVENT, None)
     assert group.suspended == set()
+
+
+class Told:
+    """EventBridge and SNS."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.messages: list[str] = []
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:
+        self.events += [(entry["DetailType"], json.loads(entry["Detail"])) for entry in Entries]
+        return {"FailedEntryCount": 0}
+
+    def publish(self, Message: str, **_: Any) -> None:
+        self.messages.append(Message)
+
+
+class Bucket:
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+
+    def put_object(self, Key: str, Body: bytes, **_: Any) -> None:
+        self.objects[Key] = json.loads(Body)
+
+
+COMMAND = (
+    f"aws autoscaling resume-processes --region eu-central-1 --auto-scaling-group-name {GROUP} "
+    "--scaling-processes AZRebalance AlarmNotification InstanceRefresh Launch ReplaceUnhealthy "
+    "ScheduledActions"
+)
+RECEIPT = {
+    "environment": "arable",
+    "release": {"id": "2"},
+    "execution": "arn:aws:states:eu-central-1:123456789012:execution:slipway-release:two",
+    "startedAt": "2026-11-22T10:00:00Z",
+    "unchanged": False,
+    "warnings": [{"check": "certificate"}],
+    "states": [],
+    "plan": None,
+}
+
+
+def telling(monkeypatch: pytest.MonkeyPatch, group: Group) -> tuple[Table, Told, Bucket]:
+    table, told, bucket = use(monkeypatch, group), Told(), Bucket()
+    for name, value in (
+        ("AWS_REGION", "eu-central-1"),
+        ("TOPIC_ARN", "arn:topic"),
+        ("ARTIFACT_BUCKET", "artifacts"),
+    ):
+        monkeypatch.setenv(name, value)
+    install(monkeypatch, dynamodb=table, autoscaling=group, events=told, sns=told, s3=bucket)
+    return table, told, bucket
+
+
+def test_what_stays_suspended_is_told_with_the_command_that_resumes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table, told, bucket = telling(monkeypatch, Group())
+    scaling.suspend("arable", GROUP)
+    answer = tell_suspended({"environment": "arable", "receipt": RECEIPT}, None)
+    [warning] = answer["warnings"]
+    assert (warning["where"], warning["next"].endswith(COMMAND)) == (GROUP, True)
+    assert answer["next"].endswith(COMMAND)
+    assert answer["receipt"]["warnings"] == [{"check": "certificate"}, warning]
+    assert bucket.objects == {"receipts/arable/two.json": answer["receipt"]}
+    [history] = [item for key, item in table.items.items() if key.startswith("RELEASE#")]
+    assert json.loads(history["document"]["S"])["warnings"] == answer["receipt"]["warnings"]
+    assert told.events == [("scaling suspended", {"environment": "arable", **warning})]
+    assert COMMAND in told.messages[0]
+
+
+def test_a_failure_has_no_receipt_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, told, bucket = telling(monkeypatch, Group())
+    scaling.suspend("arable", GROUP)
+    answer = tell_suspended({"environment": "arable", "receipt": None}, None)
+    assert (answer["receipt"], bucket.objects, len(told.events)) == (None, {}, 1)
+
+
+def test_what_was_resumed_after_all_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, told, bucket = telling(monkeypatch, Group())
+    answer = tell_suspended({"environment": "arable", "receipt": RECEIPT}, None)
+    assert answer == {"warnings": [], "next": "", "receipt": RECEIPT}
+    assert (told.events, bucket.objects) == ([], {})

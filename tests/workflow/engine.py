@@ -31,6 +31,7 @@ from ministack.services import eventbridge, stepfunctions
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTION = "test"
 MACHINES = ("RunCommand", "DeployTier", "RollOut", "CleanUp", "Release", "CheckDrift", "TearDown")
+_NAMES = {name: re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower() for name in MACHINES}
 STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 PREFIX = "arn:aws:lambda:us-east-1:000000000000:function:"
 # Seconds that stand in template.yaml and would make a test of what never ends wait.
@@ -55,6 +56,8 @@ SHORT = {
     "EndSeconds": "0.3",
     "LastSeconds": "0.3",
     "ImagesSeconds": "0.3",
+    "ResumeSeconds": "0.3",
+    "ResumePauseSeconds": "1",
 }
 # For all other tests no deadline may pass only because the machine that they run on is busy.
 PATIENT = {**dict.fromkeys(SHORT, "600"), "PollSeconds": SHORT["PollSeconds"]}
@@ -151,16 +154,7 @@ class Execution:
 
 def definition(machine: str) -> dict[str, Any]:
     """The shipped definition of `Release`, `DeployTier`, `RunCommand`, or `RollOut`, unsubstituted."""
-    name = {
-        "Release": "release",
-        "DeployTier": "deploy_tier",
-        "RunCommand": "run_command",
-        "RollOut": "roll_out",
-        "CleanUp": "clean_up",
-        "CheckDrift": "check_drift",
-        "TearDown": "tear_down",
-    }
-    loaded: dict[str, Any] = json.loads(_loaded(ROOT / "statemachine" / f"{name[machine]}.asl.yaml"))
+    loaded: dict[str, Any] = json.loads(_loaded(ROOT / "statemachine" / f"{_NAMES[machine]}.asl.yaml"))
     return loaded
 
 
@@ -219,7 +213,7 @@ class Engine:
         self._ended = threading.Condition()
         self._calling = 0  # states of functions that are being executed, but for one that is held up
         self._held: _Held | None = None
-        self.ends: list[dict[str, Any]] = []  # entries put on the event bus: executions that ended
+        self.events: list[dict[str, Any]] = []  # entries put on the event bus: executions that ended
         self._ended_for_all: set[str] = set()  # ARNs of those whose end is on the bus
 
     @contextmanager
@@ -248,7 +242,7 @@ class Engine:
         arn = self.start(payload, machine, name)
         with self._ended:
             if not self._ended.wait_for(lambda: arn in self._ended_for_all, within):
-                raise TimeoutError(f"{arn} still runs; entered so far: {self._path}")
+                raise TimeoutError(f"{arn} still runs; entered so far: {self._path[-200:]}")
         ended = self.described(arn)
         cause = ended.get("cause")
         return Execution(
@@ -338,7 +332,7 @@ class Engine:
         created = _body(
             self._sfn._create_state_machine(
                 {
-                    "name": f"slipway-{machine}",
+                    "name": f"slipway-{_NAMES[machine].replace('_', '-')}",
                     "definition": _substituted(machine, tuple(values.items())),
                     "roleArn": "arn:aws:iam::000000000000:role/slipway",
                 }
@@ -459,7 +453,7 @@ class Engine:
     def _told(self, given: Mapping[str, Any], **_: Any) -> None:
         ends = [entry for entry in given["Entries"] if json.loads(entry["Detail"])["status"] != "RUNNING"]
         with self._ended:
-            self.ends += ends
+            self.events += ends
             self._ended_for_all |= {json.loads(entry["Detail"])["executionArn"] for entry in ends}
             self._ended.notify_all()
 

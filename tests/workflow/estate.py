@@ -20,6 +20,7 @@ import pytest
 
 from slipway import records, remedy, surroundings, task, validation, verification
 from slipway.aws import autoscaling, cloudformation, dynamodb, ec2, elb, iam, messages, rds, s3, ssm, states
+from slipway.errors import AwsRefused
 from tests.workflow.engine import Answer, Engine, Functions, TaskError
 from tests.workflow.fleet import ENVIRONMENT, OUTPUTS, fleet, request
 
@@ -41,7 +42,8 @@ SURROUNDINGS = {
 SHIPPED = (
     *("AcquireLock", "ReleaseLock", "TakeOver", "Preflight", "PreviewTiers", "WritePlan"),
     *("PlanTier", "ApplyTier", "CheckTier", "CheckDatabase"),
-    *("CheckServers", "SuspendScaling", "ResumeScaling", "CreateRestorePoint", "CheckRestorePoint"),
+    *("CheckServers", "SuspendScaling", "ResumeScaling", "TellSuspended"),
+    *("CreateRestorePoint", "CheckRestorePoint"),
     "RemedyStanding",
     *("StartCommand", "CheckCommand", "CheckCommands", "DrainServers", "CheckDrained", "RestoreServers"),
     *("CheckTargets", "PlanRollBack", "VerifyRelease", "RecordRelease", "Notify", "ExplainFailure"),
@@ -55,7 +57,7 @@ class Estate:
 
     `previous`: the release that serves, None before the first one. `bad`: what cannot be activated, as
     (release, server). `never`: what is waited for in vain: database, servers, tier, messages,
-    command:<step>.
+    resume, command:<step>.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, previous: str | None = "r1", looks: int = 0) -> None:
@@ -65,6 +67,7 @@ class Estate:
         self.missing: set[str] = set()  # secrets
         self.dark = False  # whether the load balancer was ever left without a server
         self.sickly = 0  # looks more that a target needs
+        self.refusals = 0  # times that Auto Scaling may not be let go on yet
         self.stack_version = "1"  # what the tiers' templates say
         self.wanted: Json = request(bakeSeconds=1)
         self.items: dict[tuple[str, str], Json] = {}
@@ -149,7 +152,7 @@ class Estate:
         self.bad.clear()
         self.never.clear()
         self.missing.clear()
-        self.sickly = 0
+        self.sickly = self.refusals = 0
         self.wanted = {**self.wanted, "plan": False}
 
     def receipt(self, execution: str) -> Json | None:
@@ -218,7 +221,7 @@ class Estate:
                 "activities": lambda _name: [],
                 "members": lambda servers: {name: _instance(name) for name in servers},
                 "suspend": lambda _name, processes: self.suspended.update(processes),
-                "resume": lambda _name, processes: self.suspended.difference_update(processes),
+                "resume": self._resume,
             },
             iam: {
                 "attached_policies": lambda _role: list(self.policies),
@@ -313,10 +316,18 @@ class Estate:
             "quotas": [],
         }
 
-    def _put_event(self, _source: str, kind: str, detail: str) -> None:
+    def _put_event(self, source: str, kind: str, detail: str) -> None:
         if "messages" in self.never:
             raise RuntimeError("nobody is told")
         self.announced.append((kind, json.loads(detail)))
+        if self._engine is not None:
+            self._engine.events.append({"Source": source, "DetailType": kind, "Detail": detail})
+
+    def _resume(self, _name: str, processes: Sequence[str]) -> None:
+        self.refusals -= 1
+        if self.refusals >= 0 or "resume" in self.never:
+            raise AwsRefused("AccessDenied: is not authorized to perform that", "ResumeProcesses", "see why")
+        self.suspended.difference_update(processes)
 
     # DynamoDB and Step Functions
 

@@ -33,6 +33,7 @@ OUTPUTS: dict[str, dict[str, str]] = {
     },
     "load_balancer": {"Url": "https://arable.example"},
 }
+STAYS = {"check": "Auto Scaling", "where": "group", "what": "it stays suspended", "next": "resume it"}
 RELEASE = {
     "id": "r2",
     "artifact": "s3://artifacts/releases/r2.tar.gz",
@@ -102,6 +103,11 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "SuspendScaling": always({"processes": ["Launch"]}),
         "ResumeScaling": always({"processes": ["Launch"]}),
         "RemedyStanding": always({"policies": [], "processes": []}),
+        "TellSuspended": lambda payload: {
+            "warnings": [STAYS],
+            "next": f"{STAYS['what']}; {STAYS['next']}",
+            "receipt": payload["receipt"],
+        },
         "CreateRestorePoint": always(snapshot("available")),
         "CheckRestorePoint": always(snapshot("available")),
         "StartCommand": succeeded,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.workflow import fleet
 from tests.workflow.engine import SHORT, Engine, Execution, Functions, definition, states_of
-from tests.workflow.fleet import always, then
+from tests.workflow.fleet import always, fails, then
 from tests.workflow.world import World, event
 
 GIVEN = {"environment": "arable"}
@@ -163,6 +165,101 @@ def test_a_clean_up_that_is_stopped_is_taken_over_by_the_next_release(world: Wor
     assert execution.status == "SUCCEEDED", execution.cause
     assert world.receipts["test"]["ending"] == "FailedClean"
     assert (world.fleet_has("r2"), world.holder()) == (True, None)
+
+
+def test_a_clean_up_that_is_stopped_is_followed_by_another(world: World) -> None:
+    with engine(world) as running:
+        running.stop_at("RollOut/roll-out.Activate", under_way=False)
+        running.run(GIVEN)
+        running.stop_at("CleanUp/clean-up.RestoreAll", under_way=False)
+        told = event(running.arn("Release"))
+        running.run(told, "CleanUp", name="clean-up")
+        detail = {
+            "stateMachineArn": running.machine_arn("CleanUp"),
+            "executionArn": running.arn("CleanUp", "clean-up"),
+            "status": "ABORTED",
+            "input": json.dumps(told),
+        }
+        followed = running.run({"detail": detail}, "CleanUp", name="clean-up-2")
+
+    assert followed.status == "SUCCEEDED", followed.cause
+    receipt = world.receipts["test"]
+    assert (receipt["ending"], receipt["failure"]["error"]) == ("FailedClean", "States.Aborted")
+    assert (world.fleet_has("r1"), world.holder()) == (True, None)
+
+
+STAYS = {"detail-type": "scaling suspended", "detail": {"environment": "arable"}}
+
+
+def test_a_success_after_which_auto_scaling_stays_suspended_says_so_and_is_healed(world: World) -> None:
+    resume = world.functions().answers["ResumeScaling"]
+    receipt = {"ending": "Succeeded", "warnings": [], "unchanged": False}
+    functions = world.functions(
+        ResumeScaling=then(fails("AwsRefused"), fails("AwsRefused"), resume),
+        RecordRelease=lambda payload: {**world.functions().answers["RecordRelease"](payload), **receipt},
+        TellSuspended=lambda payload: {
+            "warnings": [fleet.STAYS],
+            "next": "resume it",
+            "receipt": {**payload["receipt"], "warnings": [fleet.STAYS]},
+        },
+    )
+    with engine(world, functions) as running:
+        released = running.run(GIVEN)
+        assert world.suspended
+        cleaned = running.run(STAYS, "CleanUp", name="heal")
+        nothing = running.run(STAYS, "CleanUp", name="nothing")
+
+    assert released.status == "SUCCEEDED", released.cause
+    assert released.of("Release")[-4:] == ["ResumeScaling", "TellSuspended", "ReleaseLock", "Notify"]
+    assert released.output["warnings"] == [fleet.STAYS]
+    attempt = ["TakeOver", "TakenOver?", "ResumeScaling"]
+    refused = ["Told?", "FreeLock", "NotifyEnding?", "ResumeLater?", "WaitToResume"]
+    done = ["Recorded?", "FreeLock", "NotifyEnding?", "NotifyResumed", "CleanedUp"]
+    assert cleaned.of("CleanUp/heal") == [*attempt, *refused, *attempt, *done]
+    assert world.told[-1] == ("scaling resumed", "arable")
+    assert (world.fleet_has("r2"), world.holder()) == (True, None)
+    assert nothing.of("CleanUp/nothing")[-1] == "NothingToDo"
+
+
+def test_a_failure_after_which_auto_scaling_stays_suspended_says_so(world: World) -> None:
+    functions = world.functions(VerifyRelease=_broken, ResumeScaling=fails("AwsRefused"))
+    with engine(world, functions) as running:
+        execution = running.run(GIVEN)
+
+    assert execution.error == "FailedClean"
+    assert execution.cause["next"].endswith("it stays suspended; resume it")
+    assert functions.payloads("RecordRelease")[-1]["warnings"] == [fleet.STAYS]
+
+
+@pytest.mark.parametrize("also", [{}, {"TellSuspended": fails("AwsRefused")}])
+def test_a_clean_up_after_which_auto_scaling_stays_suspended_says_so(world: World, also: Any) -> None:
+    functions = world.functions(ResumeScaling=fails("AwsRefused"), **also)
+    with engine(world, functions) as running:
+        running.stop_at("RollOut/roll-out.Activate", under_way=False)
+        running.run(GIVEN)
+        cleaned = running.run(event(running.arn("Release")), "CleanUp", name="clean-up")
+
+    assert cleaned.status == "SUCCEEDED", cleaned.cause
+    recorded = functions.payloads("RecordRelease")[-1]
+    assert recorded["ending"] == "FailedClean"
+    assert "stays suspended" in recorded["failure"]["next"]
+    assert recorded["warnings"] == ([] if also else [fleet.STAYS])
+
+
+def test_auto_scaling_is_not_let_go_on_while_a_release_runs(world: World) -> None:
+    """That one does it itself at its end."""
+    found: list[Execution] = []
+
+    def meanwhile(payload: dict[str, Any]) -> Any:
+        found.append(running.run(STAYS, "CleanUp", name=f"heal-{len(found)}"))
+        return always({"status": "drained"})(payload)
+
+    with engine(world, world.functions(DrainServers=meanwhile), {"ResumeSeconds": "-1"}) as running:
+        released = running.run(GIVEN)
+
+    assert released.status == "SUCCEEDED", released.cause
+    assert found[0].of("CleanUp/heal-0") == ["TakeOver", "TakenOver?", "ResumeLater?", "StaysSuspended"]
+    assert found[0].error == "DeadlinePassed"
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,8 @@ class World:
 
     def _suspend(self, suspended: bool) -> Payload:
         self.suspended = suspended
+        processes = "Launch" if suspended else ""
+        self.items["ENVIRONMENT#arable", "SCALING"] = {"group": "group", "processes": processes}
         return {"processes": ["Launch"]}
 
     def _tell(self, payload: Payload) -> Payload:

@@ -65,10 +65,18 @@ EXCUSES: Sequence[Excuse] = (
         "The way back needs this call, and it goes on failing.",
     ),
     Excuse(
-        (DIRTY, SUSPENDED),
+        (UNFINISHED, SUSPENDED),
+        ".*",
+        ".*",
+        "AWS does not let Auto Scaling go on for as long as clean-ups try (18 hours).",
+        "suspended for good",
+    ),
+    Excuse(
+        (UNFINISHED, SUSPENDED),
         r"CleanUp\.ResumeScaling",
         LASTING,
-        "Auto Scaling cannot be let go on, and stays suspended until the next release.",
+        "AWS does not let Auto Scaling go on for as long as clean-ups try (18 hours): "
+        "the next release does it.",
     ),
     Excuse(
         (DIRTY,),
@@ -93,14 +101,7 @@ EXCUSES: Sequence[Excuse] = (
         (UNFINISHED, HELD, SUSPENDED, OUT, NO_RECEIPT, UNTOLD),
         r"CleanUp\.TakeOver",
         LASTING,
-        "The clean-up cannot begin: the next release does it first.",
-    ),
-    Excuse(
-        (UNFINISHED, HELD, SUSPENDED, MIXED, OUT, NO_RECEIPT, UNTOLD),
-        r"(CleanUp|RollOut)\..*",
-        STOP,
-        "Somebody has stopped the clean-up: the next release does first what it had not done yet.",
-        "bad|stopped.*",
+        "No clean-up can begin: the next release does it first.",
     ),
     Excuse(
         (NO_RECEIPT, UNTOLD),
@@ -134,9 +135,10 @@ EXCUSES: Sequence[Excuse] = (
     ),
     Excuse(
         (SUSPENDED,),
-        r"Release\.(ResumeScaling|ResumeAfterFailure)",
+        r"(Release|CleanUp)\.TellSuspended(AfterFailure)?",
         LASTING,
-        "Auto Scaling cannot be let go on; it stands in the table, and the next release does it.",
+        "Auto Scaling cannot be let go on, and no clean-up can be told: "
+        "the ending says it, the next release does it.",
     ),
     Excuse(
         (UNTOLD,),
@@ -146,7 +148,8 @@ EXCUSES: Sequence[Excuse] = (
     ),
     Excuse(
         (UNTOLD,),
-        r"Release\.(RecordRelease|ResumeScaling|ReleaseLock|FreeLock|Notify|NotifyFailure|Succeeded)",
+        r"Release\.(RecordRelease|ResumeScaling|TellSuspended|ReleaseLock|FreeLock|Notify|NotifyFailure|Succeeded)"
+        r"|CleanUp\.(FreeLock|NotifyEnding\?|NotifyFailure)",
         STOP,
         "Stopped when its end had been recorded, and little more than to tell of it was left.",
     ),

@@ -31,10 +31,12 @@ class Found:
         """The last word of those that have one."""
         said = [self._said_by_release(), *map(self._said_by_clean_up, self.clean_ups)]
         words = [word for word in said if word]
-        return words[-1] if words else self._unsaid()
+        done = words[-1:] == [UNFINISHED] and _nothing_to_do(self.clean_ups[-1])
+        return words[-1] if words and not done else self._unsaid()
 
     def _unsaid(self) -> str:
-        """It was stopped at the very end (then there is a receipt), or before anything was changed."""
+        """It was stopped at the very end (then there is a receipt), or before anything was changed; or a
+        clean-up was, and the one after it found nothing left to do."""
         receipt = self._receipt()
         if receipt:
             return str(receipt["ending"])
@@ -48,7 +50,7 @@ class Found:
 
     def _said_by_clean_up(self, execution: Execution) -> str | None:
         if execution.status == "SUCCEEDED":
-            if execution.path[-1].endswith(".NothingToDo"):
+            if _nothing_to_do(execution):
                 return None
             return str((self._receipt() or {"ending": CLEAN})["ending"])
         return DIRTY if execution.error == DIRTY else UNFINISHED
@@ -81,7 +83,10 @@ class Found:
             return
         if self._receipt() is None:
             yield NO_RECEIPT
-        if EVENTS.get(self.ending()) not in self.estate.told():
+        ending = self.ending()
+        if ending == UNFINISHED:  # what was told of is what the receipt says
+            ending = (self._receipt() or {"ending": ending})["ending"]
+        if EVENTS.get(ending) not in self.estate.told():
             yield UNTOLD
 
     def wrong(self) -> Iterator[str]:
@@ -121,6 +126,10 @@ class Found:
         if self.estate.holder() is not None or self.estate.suspended:
             yield f"the next release left {self.estate.holder()} and {self.estate.suspended}"
         yield from migrated_twice(self.estate)
+
+
+def _nothing_to_do(execution: Execution) -> bool:
+    return execution.status == "SUCCEEDED" and execution.path[-1].endswith(".NothingToDo")
 
 
 def migrated_twice(estate: Estate) -> Iterator[str]:

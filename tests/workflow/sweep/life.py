@@ -85,7 +85,7 @@ def _begin(scenario: Scenario, estate: Estate, engine: Engine, befalls: Fault | 
         engine.inject(Stop(mark, nth=stop.nth))
         engine.run(GIVEN, name="before", within=600)
         engine.settle()
-        engine.ends.clear()
+        engine.events.clear()
         _ask(engine, befalls)
         return engine.run(GIVEN, within=600)
     engine.inject(stop)
@@ -106,11 +106,11 @@ def _clean_up(engine: Engine) -> list[Execution]:
     started: list[Execution] = []
     patterns = [json.dumps(pattern) for pattern in _patterns(engine)]
     engine.settle()
-    while engine.ends:
-        entry = engine.ends.pop(0)
+    while engine.events:
+        entry = engine.events.pop(0)
         if any(eventbridge._matches_pattern(pattern, entry) for pattern in patterns):
             event = {"detail-type": entry["DetailType"], "detail": json.loads(entry["Detail"])}
-            assert len(started) < 5, "clean-ups start one another"
+            assert len(started) < 7, "clean-ups start one another"
             started.append(engine.run(event, "CleanUp", within=600, name=f"ended-{len(started) + 1}"))
             engine.settle()
     return started
@@ -126,5 +126,7 @@ def _resolved(value: Any, engine: Engine) -> Any:
     if isinstance(value, dict):
         if "Ref" in value:
             return engine.machine_arn(value["Ref"].removesuffix("StateMachine"))
+        if "Fn::Sub" in value:
+            return value["Fn::Sub"].replace("${AWS::StackName}", "slipway")
         return {key: _resolved(item, engine) for key, item in value.items()}
     return [_resolved(item, engine) for item in value] if isinstance(value, list) else value

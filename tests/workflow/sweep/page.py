@@ -44,7 +44,7 @@ OPENING = """# What each fault does to a release
 
 Every state of every state machine, and everything that can befall it: {cases} cases at all {states} states.
 The shipped machines and functions run against a model of an account with two servers. A fault happens; what
-the rule of `template.yaml` starts when a release has failed is started; then the account is looked at; then
+the rules of `template.yaml` start when a release has failed is started; then the account is looked at; then
 the faults are over, and the same release is started again.
 
 In **every** case no migration runs twice, the site is never left without a server, a failure says what

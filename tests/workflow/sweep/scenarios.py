@@ -18,7 +18,7 @@ SECONDS = dict.fromkeys(SHORT.keys() - {"PollSeconds"}, NO_END)
 class Scenario:
     """A way that a release can take. `arrange` prepares the estate; `stop`: where it is stopped, `lost`: and
     nobody is told of that, so that the next release (the one that the faults befall) finds it; `over`: waits
-    that have no time."""
+    that have no time (what is refused for good would be tried again for ever)."""
 
     says: str
     arrange: Callable[[Estate], None] = lambda estate: None
@@ -26,7 +26,7 @@ class Scenario:
     looks: int = 0
     stop: Stop | None = None
     lost: bool = False
-    over: tuple[str, ...] = ()
+    over: tuple[str, ...] = ("ResumeSeconds",)
     plan: bool = False
 
     def seconds(self) -> dict[str, str]:
@@ -68,6 +68,16 @@ def _never(what: str) -> Callable[[Estate], None]:
             _changed(estate)
 
     return arrange
+
+
+def _refused(estate: Estate) -> None:
+    """Auto Scaling may not be let go on by the release, nor by the first attempt after it."""
+    estate.refusals = 2
+
+
+def _refused_after_failure(estate: Estate) -> None:
+    _refused(estate)
+    estate.bad.add(("r2", "i-2"))
 
 
 def _plan(estate: Estate) -> None:
@@ -123,6 +133,21 @@ SCENARIOS: Mapping[str, Scenario] = {
         stop=_HALF_WAY,
         lost=True,
     ),
+    "suspended": Scenario("a release after which AWS does not let Auto Scaling go on", _refused, over=()),
+    "bad, suspended": Scenario(
+        "a release that is rolled back, after which AWS does not let Auto Scaling go on",
+        _refused_after_failure,
+        over=(),
+    ),
+    "stopped, suspended": Scenario(
+        "a release that is stopped half-way, after which AWS does not let Auto Scaling go on",
+        _refused,
+        stop=_HALF_WAY,
+        over=(),
+    ),
+    "suspended for good": Scenario(
+        "a release after which AWS never lets Auto Scaling go on", _never("resume")
+    ),
     "side by side": Scenario("a next release, side_by_side", _side_by_side),
     "bad, side by side": Scenario(
         "a release that the second server cannot activate, side_by_side: it is rolled back",
@@ -130,15 +155,25 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "plan": Scenario("a plan, where everything has to be waited for", _plan, looks=1, plan=True),
     "no plan": Scenario(
-        "a plan that CloudFormation never answers", _plan, looks=1, over=("PreviewSeconds",), plan=True
+        "a plan that CloudFormation never answers",
+        _plan,
+        looks=1,
+        over=("PreviewSeconds", "ResumeSeconds"),
+        plan=True,
     ),
     "refused": Scenario(
         "a release in which the preflight finds a problem",
         lambda estate: estate.missing.add("slipway/arable/api-key"),
     ),
     "untold": Scenario("a release of which nobody can be told", _never("messages")),
-    "no database": Scenario("the database never comes up", _never("database"), over=("DatabaseSeconds",)),
-    "no servers": Scenario("the servers never come up", _never("servers"), over=("ServersSeconds",)),
-    "no tier": Scenario("a stack is never done", _never("tier"), over=("TierSeconds",)),
-    "no answer": Scenario("a step is never done", _never("command:configure"), over=("DeliverySeconds",)),
+    "no database": Scenario(
+        "the database never comes up", _never("database"), over=("DatabaseSeconds", "ResumeSeconds")
+    ),
+    "no servers": Scenario(
+        "the servers never come up", _never("servers"), over=("ServersSeconds", "ResumeSeconds")
+    ),
+    "no tier": Scenario("a stack is never done", _never("tier"), over=("TierSeconds", "ResumeSeconds")),
+    "no answer": Scenario(
+        "a step is never done", _never("command:configure"), over=("DeliverySeconds", "ResumeSeconds")
+    ),
 }

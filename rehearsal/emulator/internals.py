@@ -20,6 +20,7 @@ VERSION = "1.5.33"
 SERVICE_MODULES = (
     "identity",
     "pass_role",
+    "trail",
     "stepfunctions",
     "functions",
     "ec2",

@@ -422,3 +422,57 @@ def test_a_detection_reads_with_the_rights_of_whoever_asks(stacks: Stacks) -> No
 def test_a_detection_needs_the_right_for_single_resources(stacks: Stacks) -> None:
     client = _somebody(stacks.plane, "starts-only", "cloudformation:DetectStackDrift")
     assert refusal(lambda: client.detect_stack_drift(StackName="slipway-arable-storage")) == "AccessDenied"
+
+
+# Who did it
+
+
+def test_who_changed_what_is_on_the_trail(stacks: Stacks) -> None:
+    plane, group = stacks.plane, stacks.outputs("network")["WebSecurityGroupId"]
+    key = {"AttributeKey": "ResourceName", "AttributeValue": group}
+    plane.client("ec2").authorize_security_group_ingress(GroupId=group, IpPermissions=_rule(2222))
+    plane.client("ec2").describe_security_groups(GroupIds=[group])
+    [newest, *_] = plane.client("cloudtrail").lookup_events(LookupAttributes=[key])["Events"]
+    assert (newest["EventName"], newest["Username"]) == ("AuthorizeSecurityGroupIngress", "operator")
+    assert newest["EventSource"] == "ec2.amazonaws.com"
+    whole = json.loads(newest["CloudTrailEvent"])
+    assert whole["userIdentity"]["arn"] == f"arn:aws:iam::{ACCOUNT}:user/operator"
+    plane.client("ec2").revoke_security_group_ingress(GroupId=group, IpPermissions=_rule(2222))
+
+
+@pytest.mark.parametrize(
+    ("change", "resource", "name"),
+    [
+        (_opened, lambda _: BUCKET, "PutBucketPublicAccessBlock"),
+        (
+            _zone_comment,
+            lambda stacks: stacks.physical("certificate", "HostedZone"),
+            "UpdateHostedZoneComment",
+        ),
+        (_inline_policy, lambda stacks: stacks.physical("web", "Role"), "PutRolePolicy"),
+        (_larger, lambda stacks: stacks.physical("web", "Group"), "UpdateAutoScalingGroup"),
+        (_another_path, lambda stacks: stacks.physical("web", "TargetGroup"), "ModifyTargetGroup"),
+    ],
+)
+def test_every_service_leaves_its_events(
+    stacks: Stacks, change: Tampering, resource: Callable[[Stacks], str], name: str
+) -> None:
+    change(stacks)
+    key = {"AttributeKey": "ResourceName", "AttributeValue": resource(stacks)}
+    found = stacks.plane.client("cloudtrail").lookup_events(LookupAttributes=[key])["Events"]
+    assert (found[0]["EventName"], found[0]["Username"]) == (name, "operator")
+    for tier in TIERS_HERE:
+        if stacks.differences(tier):
+            stacks.revert(tier)
+
+
+def test_the_trail_is_not_for_everybody(stacks: Stacks) -> None:
+    iam = stacks.plane.client("iam")
+    iam.create_user(UserName="curious")
+    key = iam.create_access_key(UserName="curious")["AccessKey"]
+    client = stacks.plane.client(
+        "cloudtrail",
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+    assert refusal(client.lookup_events) == "AccessDeniedException"

@@ -1,5 +1,6 @@
 """State BeginCheck: says which environment is to be checked, and whether that can be now."""
 
+import os
 from typing import Any
 
 from slipway.drift import beginning
@@ -9,4 +10,5 @@ from slipway.task import Answer, Event, task
 @task
 def handler(event: Event, context: Any) -> Answer:
     """{input, execution} → {status, …}: see slipway.drift.beginning."""
-    return beginning.begin(event["input"], event["execution"])
+    automatic = os.environ["AUTOMATIC_REMEDY"] == "true"
+    return beginning.begin(event["input"], event["execution"], automatic)

@@ -10,7 +10,7 @@ from slipway.task import Answer, Event, task
 @task
 def handler(event: Event, context: Any) -> Answer:
     """{begun, infrastructure, servers, standing, execution} → {status, environment, counts, report, found,
-    gone, remediable}."""
+    gone, remedy}."""
     begun = event["begun"]
     looked = record.Looked(
         environment=begun["environment"],
@@ -20,6 +20,7 @@ def handler(event: Event, context: Any) -> Answer:
         servers=event["servers"],
         standing=event["standing"],
         execution=event["execution"],
+        remedy=begun["remedy"],
     )
     settings = record.Settings(
         bucket=os.environ["ARTIFACT_BUCKET"],

@@ -21,7 +21,7 @@ from tests.contract.shipped import (
     template,
     tier,
 )
-from tests.contract.test_state_machines import INVOKE, NESTED
+from tests.contract.test_state_machines import INVOKE, NESTED, STARTED
 from tests.workflow.engine import MACHINES, definition, states_of
 
 each_function = pytest.mark.parametrize("function", sorted(functions()))
@@ -170,7 +170,11 @@ def test_the_create_database_function_reads_two_secrets_and_nothing_else() -> No
 def test_a_machine_may_call_its_functions_and_start_its_children(machine: str) -> None:
     states = [state for _, state in states_of(definition(machine))]
     called = {state["Arguments"]["FunctionName"] for state in states if state.get("Resource") == INVOKE}
-    started = {state["Arguments"]["StateMachineArn"] for state in states if state.get("Resource") == NESTED}
+    started = {
+        state["Arguments"]["StateMachineArn"]
+        for state in states
+        if state.get("Resource") in (NESTED, STARTED)
+    }
     may_call, may_start = set(), set()
     for statement in statements(machines()[machine]["Policies"]):
         for resource in listed(statement["Resource"]):

@@ -37,6 +37,8 @@ from tests.workflow.test_release import release
 
 INVOKE = "arn:aws:states:::lambda:invoke"
 NESTED = "arn:aws:states:::states:startExecution.sync:2"
+# For what goes on when the machine that starts it has ended.
+STARTED = "arn:aws:states:::states:startExecution"
 COMMON = {"Type", "Comment", "Next", "End", "Output", "Assign"}
 FIELDS = {
     # https://states-language.net/spec.html, with JSONata. What MiniStack ignores is not among them: Output of
@@ -130,7 +132,7 @@ def test_states_have_the_fields_of_their_type_alone(machine: str, name: str, sta
     if state["Type"] in ("Task", "Wait", "Parallel"):
         assert ("Next" in state) != (state.get("End") is True)
     if state["Type"] == "Task":
-        assert state["Resource"] in (INVOKE, NESTED)
+        assert state["Resource"] in (INVOKE, NESTED, STARTED)
         assert isinstance(state["TimeoutSeconds"], int)
     if state["Type"] == "Choice":
         assert "Default" in state

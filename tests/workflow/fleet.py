@@ -161,12 +161,12 @@ def begun(payload: dict[str, Any]) -> dict[str, Any]:
         "detail": "",
         "fence": 1,
         "current": {"environment": ENVIRONMENT, "release": RELEASE, "outputs": OUTPUTS, "templates": ""},
-        "remedy": False,
+        "remedy": "asked" if payload["input"].get("remedy") else "",
     }
 
 
-def recorded(found: bool = False, gone: bool = False) -> dict[str, Any]:
-    """Of RecordDrift: whether there is something new, and something that has gone."""
+def recorded(found: bool = False, gone: bool = False, remedy: bool = False) -> dict[str, Any]:
+    """Of RecordDrift: whether there is something new, something that has gone, something to be put right."""
     told = {"what": "1 finding", "findings": []}
     return {
         "status": "drift" if found else "clean",
@@ -175,7 +175,7 @@ def recorded(found: bool = False, gone: bool = False) -> dict[str, Any]:
         "report": "s3://artifacts/drift/arable/latest.json",
         "found": told if found else None,
         "gone": told if gone else None,
-        "remediable": [],
+        "remedy": ["security_group_open|web|sgr-1"] if remedy else [],
     }
 
 

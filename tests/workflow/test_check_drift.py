@@ -81,7 +81,7 @@ def test_news_is_told_in_one_message_each_and_that_is_remembered(
     assert execution.status == "SUCCEEDED"
     assert execution.output["status"] == ("drift" if found else "clean")
     assert [payload["event"] for payload in functions.payloads("Notify")] == told
-    assert spine(execution)[-2:] == ["RecordAnnounced", "Checked"]
+    assert spine(execution)[-3:] == ["RecordAnnounced", "Remedy?", "Checked"]
     [payload] = functions.payloads("RecordAnnounced")
     assert payload["environment"] == "arable"
 
@@ -219,3 +219,29 @@ def test_it_is_started_on_a_schedule_and_by_the_end_of_every_release() -> None:
         "source": ["slipway"],
         "detail-type": ["succeeded", "failed clean", "failed dirty"],
     }
+
+
+REMEDY = {"environment": "arable", "release": {"id": "current"}, "remedy": True}
+
+
+@pytest.mark.parametrize("news", [True, False], ids=["told", "told before"])
+@both
+def test_a_remedy_is_one_release_that_nobody_waits_for(news: bool, as_on_aws: bool) -> None:
+    functions = fleet(RecordDrift=always(recorded(found=news, remedy=True)))
+    with Engine(functions, as_on_aws=as_on_aws).running() as engine:
+        execution = engine.run({"environment": "arable", "remedy": True}, "CheckDrift")
+        engine.settle()
+        started = json.loads(engine.described(engine.arn("Release", "test-remedy"))["input"])
+    told = ["NotifyFound", "Gone?", "RecordAnnounced", "Remedy?"] if news else []
+    assert spine(execution) == [*BEGIN, "RecordDrift", "News?", *told, "StartRemedy", "Checked"]
+    assert execution.status == "SUCCEEDED"
+    assert execution.output["report"] == "s3://artifacts/drift/arable/latest.json"
+    assert started == REMEDY
+    [payload] = functions.payloads("RecordDrift")
+    assert payload["begun"]["remedy"] == "asked"
+
+
+def test_news_without_a_remedy_start_nothing() -> None:
+    functions = fleet(RecordDrift=always(recorded(found=True)))
+    execution = check(functions)
+    assert spine(execution)[-3:] == ["RecordAnnounced", "Remedy?", "Checked"]

@@ -10,11 +10,18 @@ from slipway import lock, records
 Json = Mapping[str, Any]
 
 
-def begin(given: Json, execution: str) -> dict[str, Any]:
+ASKED = "asked"
+AUTOMATIC = "automatic"
+
+
+def begin(given: Json, execution: str, automatic: bool = False) -> dict[str, Any]:
     """{"status": "many", "environments"} for an input that names none.
 
     Otherwise {"status", "environment", "detail"}: nothing (no release of it has succeeded, or it was taken
     down) · postponed (an execution is changing it) · begun, with {"fence", "current", "remedy"}.
+
+    `remedy`: whether what is found is put right: asked (by the input) · automatic (Slipway's own stack says
+    so) · nothing of both.
     """
     name = environment(given)
     if name is None:
@@ -29,8 +36,14 @@ def begin(given: Json, execution: str) -> dict[str, Any]:
         **_status("begun", name, ""),
         "fence": seen["fence"],
         "current": current,
-        "remedy": given.get("remedy") is True,
+        "remedy": _remedy(given, automatic),
     }
+
+
+def _remedy(given: Json, automatic: bool) -> str:
+    if given.get("remedy") is True:
+        return ASKED
+    return AUTOMATIC if automatic else ""
 
 
 def environment(given: Json) -> str | None:

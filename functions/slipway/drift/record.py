@@ -15,7 +15,7 @@ from typing import Any
 
 from slipway import lock, records
 from slipway.aws import dynamodb, states
-from slipway.drift import metrics, report, trail
+from slipway.drift import beginning, metrics, report, trail
 from slipway.drift.finding import Finding, worst_first
 from slipway.errors import TransientAwsError
 
@@ -37,6 +37,8 @@ class Looked:
     servers: Json
     standing: Json
     execution: Json
+    remedy: str = ""
+    """See slipway.drift.beginning."""
 
     @property
     def findings(self) -> list[Finding]:
@@ -130,7 +132,8 @@ def _untold(one: Json, untold: Json) -> dict[str, Any]:
 
 def record(looked: Looked, settings: Settings, now: datetime | None = None) -> dict[str, Any]:
     """{"status": "clean" | "drift" | "postponed", "environment", "counts", "report", "found", "gone",
-    "remediable"}; `found` and `gone` ({"what", …}, null if there is nothing to say) are to be announced.
+    "remedy"}; `found` and `gone` ({"what", …}, null if there is nothing to say) are to be announced, `remedy`
+    are the keys of the findings that are to be put right.
 
     Postponed: somebody has changed the environment meanwhile, or does so now; nothing is recorded. Asked
     again by the same execution, it answers the same.
@@ -138,7 +141,7 @@ def record(looked: Looked, settings: Settings, now: datetime | None = None) -> d
     seen = lock.seen(looked.environment)
     if seen["holder"] or seen["fence"] != looked.fence:
         nothing = dict.fromkeys(("counts", "report", "found", "gone"))
-        return {"status": "postponed", "environment": looked.environment, **nothing, "remediable": []}
+        return {"status": "postponed", "environment": looked.environment, **nothing, "remedy": []}
     moment = now or datetime.now(UTC)
     document = _document(looked, settings, moment)
     told = report.of(looked, document, settings.consecutive)
@@ -160,7 +163,7 @@ def _document(looked: Looked, settings: Settings, now: datetime) -> Document:
     )
     since = _moment(before["checkedAt"]) - SLACK if before else now - timedelta(days=90)
     findings = trail.named(list(after.findings.values()), since)
-    named = {one["key"]: one for one in findings}
+    named = {one["key"]: one for one in remedied(findings, looked.remedy, arn, settings.consecutive)}
     announcement = {"by": arn, "found": [one["key"] for one in after.new], "gone": after.gone}
     document = {
         "checkedAt": at,
@@ -170,6 +173,17 @@ def _document(looked: Looked, settings: Settings, now: datetime) -> Document:
     }
     _put(looked.environment, int(item.get("version", 0)), arn, document)
     return document
+
+
+def remedied(findings: Sequence[Any], remedy: str, execution: str, consecutive: int) -> list[Any]:
+    """The findings, those that this check puts right marked with its ARN. Automatically that is tried once:
+    what is found again afterwards was not put right by it, and would not be the next time."""
+
+    def wanted(one: Json) -> bool:
+        confirmed = bool(remedy) and one["remediable"] and one["seen"] >= consecutive
+        return confirmed and (remedy == beginning.ASKED or not one.get("remedied"))
+
+    return [{**one, "remedied": execution} if wanted(one) else one for one in findings]
 
 
 def _is_told(before: Json, status: Callable[[str], str | None]) -> bool:
@@ -224,7 +238,9 @@ def _answer(looked: Looked, document: Document, told: Json, place: str) -> dict[
         "gone": report.message("gone", worst_first(announcement["gone"]), place)
         if announcement["gone"]
         else None,
-        "remediable": [one["key"] for one in told["findings"] if one["remediable"]],
+        "remedy": sorted(
+            key for key, one in document["findings"].items() if one.get("remedied") == looked.execution["arn"]
+        ),
     }
 
 

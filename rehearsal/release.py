@@ -100,6 +100,10 @@ def client(service: str) -> Any:
     return make(service)
 
 
+_takes_down: list[boto3.Session] = []
+"""Who takes environments down, and may do nothing else."""
+
+
 def run_sam(log_file: Path, *arguments: str, user: Mapping[str, str] | None = None) -> None:
     """Run `sam` with its output in a file. Raises Failed with the end of it."""
     environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", "PATH": f"{SAM.parent}:{os.environ['PATH']}"}
@@ -121,7 +125,7 @@ def build(paths: Paths) -> None:
 
 def deploy(paths: Paths) -> dict[str, str]:
     """`sam deploy` of what was built, by a user who may do that and nothing else; then make the one who may
-    release and nothing else (docs/policies). Returns the stack's outputs.
+    release and nothing else, and the one who may take down (docs/policies). Returns the stack's outputs.
     """
     iam, session = boto3.client("iam"), boto3.Session()
     account = boto3.client("sts").get_caller_identity()["Account"]
@@ -131,10 +135,11 @@ def deploy(paths: Paths) -> dict[str, str]:
     run_sam(paths.state / "sam-deploy.log", *arguments, user=users.make(iam, "deploy", names))
     stack = boto3.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    key = users.make(iam, "release", {**names, "BUCKET": outputs["ArtifactBucket"]})
-    _released_by.append(
-        boto3.Session(key["AWS_ACCESS_KEY_ID"], key["AWS_SECRET_ACCESS_KEY"], region_name=names["REGION"])
-    )
+    for name, sessions in (("release", _released_by), ("tear-down", _takes_down)):
+        key = users.make(iam, name, {**names, "BUCKET": outputs["ArtifactBucket"]})
+        sessions.append(
+            boto3.Session(key["AWS_ACCESS_KEY_ID"], key["AWS_SECRET_ACCESS_KEY"], region_name=names["REGION"])
+        )
     return outputs
 
 
@@ -191,6 +196,21 @@ def start(machine: str, given: Mapping[str, Any]) -> str:
         stateMachineArn=machine, name=name, input=json.dumps(given)
     )
     return str(started["executionArn"])
+
+
+def tear_down(outputs: Mapping[str, str], given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Take an environment down, as the user who may do that and nothing else: the execution once it has
+    ended."""
+    make: Any = _takes_down[-1].client
+    states = make("stepfunctions")
+    started = states.start_execution(
+        stateMachineArn=outputs["TearDownStateMachineArn"], name=name, input=json.dumps(given)
+    )
+    while (execution := states.describe_execution(executionArn=started["executionArn"]))[
+        "status"
+    ] == "RUNNING":
+        time.sleep(0.2)
+    return dict(execution)
 
 
 def receipt_of(arn: str) -> dict[str, Any]:

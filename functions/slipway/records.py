@@ -67,7 +67,7 @@ def retire(environment: str, fence: int, at: str, execution: str) -> bool:
 
 def known(environment: str) -> bool:
     """Whether a release of it was ever begun."""
-    return dynamodb.get(key(environment), "LOCK") is not None
+    return any(dynamodb.get(key(environment), kind) for kind in ("LOCK", "CURRENT"))
 
 
 def cidrs() -> dict[str, str]:

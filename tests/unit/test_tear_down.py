@@ -458,7 +458,9 @@ def test_a_deletion_whose_answer_was_lost_is_found_again(monkeypatch: pytest.Mon
         "detail": "db-1 is being deleted already",
     }
     cloud.done()
-    assert (end()["status"], end()["snapshot"]) == ("ended", NAME)
+    found = end()
+    assert (found["status"], found["snapshot"]) == ("ending", NAME)
+    assert end(found)["status"] == "ended"
     assert cloud.calls == [NAME]
 
 
@@ -466,7 +468,9 @@ def test_a_snapshot_that_is_not_whole_ends_in_an_alarm(monkeypatch: pytest.Monke
     cloud = Rds(monkeypatch)
     begun = end()
     cloud.status = None
-    with pytest.raises(DatabaseRefused, match="its final snapshot is creating") as raised:
+    assert end(begun)["status"] == "ending"
+    cloud.snapshots[NAME] = "failed"
+    with pytest.raises(DatabaseRefused, match="its final snapshot is failed") as raised:
         end(begun)
     assert raised.value.details["needsAPerson"]
 

@@ -21,6 +21,7 @@ import pytest
 from slipway import records, remedy, surroundings, task, validation, verification
 from slipway.aws import autoscaling, cloudformation, dynamodb, ec2, elb, iam, messages, rds, s3, ssm, states
 from slipway.errors import AwsRefused
+from slipway.tear_down import images
 from tests.workflow.engine import Answer, Engine, Functions, TaskError
 from tests.workflow.fleet import ENVIRONMENT, OUTPUTS, fleet, request
 
@@ -47,6 +48,9 @@ SHIPPED = (
     "RemedyStanding",
     *("StartCommand", "CheckCommand", "CheckCommands", "DrainServers", "CheckDrained", "RestoreServers"),
     *("CheckTargets", "PlanRollBack", "VerifyRelease", "RecordRelease", "Notify", "ExplainFailure"),
+)
+# Those of the tear-down, which no fleet stands in for.
+TEAR_DOWN = (
     *("ValidateTearDown", "LockForTearDown", "ShowTearDown", "RemoveTiers", "EndDatabase", "EmptyBucket"),
     *("RecordTearDown", "ExplainTearDown"),
 )
@@ -114,7 +118,9 @@ class Estate:
         answers["CheckBake"] = lambda payload: {
             "status": "baking" if self._waits(("bake", *payload["servers"])) else "baked"
         }
-        return fleet(**{name: self._one_by_one(answer) for name, answer in answers.items()})
+        functions = fleet(**{name: self._one_by_one(answer) for name, answer in answers.items()})
+        functions.answers |= {name: self._one_by_one(_shipped(name)) for name in TEAR_DOWN}
+        return functions
 
     def _one_by_one(self, answer: Answer) -> Answer:
         def answered(payload: Json) -> Any:
@@ -180,6 +186,7 @@ class Estate:
                 patch.setattr(module, "linger", lambda look, _enough, _patience=None: look())
         patch.setattr(importlib.import_module("plan_tier.app"), "_parameters", lambda *_: {})
         patch.setattr(importlib.import_module("preview_tiers.app"), "_parameters", lambda *_: {})
+        patch.setattr(images, "SECONDS", 0)  # a portion a call
         patch.setattr(validation, "again", lambda _validated, _given: self._request())
         patch.setattr(surroundings, "look", self._facts)
         task.logger.setLevel("CRITICAL")

@@ -40,6 +40,10 @@ def an_object(arn: str) -> Mapping[str, Any]:
     return {"Bucket": bucket, "Key": key}
 
 
+def a_bucket(arn: str) -> Mapping[str, Any]:
+    return {"Bucket": last(arn, ":")}
+
+
 def an_item(arn: str) -> Mapping[str, Any]:
     return {"TableName": last(arn), "Key": {"pk": {"S": "x"}, "sk": {"S": "x"}}}
 
@@ -88,6 +92,7 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
         "update_termination_protection",
         lambda arn: {**a_stack(arn), "EnableTerminationProtection": True},
     ),
+    "dynamodb:DeleteItem": ("dynamodb", "delete_item", an_item),
     "dynamodb:GetItem": ("dynamodb", "get_item", an_item),
     "dynamodb:PutItem": (
         "dynamodb",
@@ -124,6 +129,16 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
     "kms:GenerateDataKey": ("kms", "generate_data_key", lambda arn: {"KeyId": arn, "KeySpec": "AES_256"}),
     "rds:AddTagsToResource": ("rds", "add_tags_to_resource", lambda arn: {"ResourceName": arn, "Tags": []}),
     "rds:CreateDBSnapshot": ("rds", "create_db_snapshot", a_snapshot),
+    "rds:DeleteDBInstance": (
+        "rds",
+        "delete_db_instance",
+        lambda arn: {"DBInstanceIdentifier": last(arn, ":"), "FinalDBSnapshotIdentifier": "slipway-x"},
+    ),
+    "rds:ModifyDBInstance": (
+        "rds",
+        "modify_db_instance",
+        lambda arn: {"DBInstanceIdentifier": last(arn, ":"), "DeletionProtection": False},
+    ),
     "rds:DescribeDBInstances": (
         "rds",
         "describe_db_instances",
@@ -140,6 +155,19 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
         lambda arn: {"ResourceIdentifier": arn},
     ),
     "route53:GetHostedZone": ("route53", "get_hosted_zone", lambda arn: {"Id": last(arn)}),
+    "s3:AbortMultipartUpload": (
+        "s3",
+        "abort_multipart_upload",
+        lambda arn: {**an_object(arn), "UploadId": "x"},
+    ),
+    "s3:DeleteBucket": ("s3", "delete_bucket", a_bucket),
+    "s3:DeleteObjectVersion": (
+        "s3",
+        "delete_object",
+        lambda arn: {**an_object(arn), "VersionId": "x"},
+    ),
+    "s3:ListBucketMultipartUploads": ("s3", "list_multipart_uploads", a_bucket),
+    "s3:ListBucketVersions": ("s3", "list_object_versions", a_bucket),
     "s3:GetObject": ("s3", "get_object", an_object),
     "s3:PutObject": ("s3", "put_object", lambda arn: {**an_object(arn), "Body": b"probe"}),
     "secretsmanager:DescribeSecret": ("secretsmanager", "describe_secret", lambda arn: {"SecretId": arn}),
@@ -169,6 +197,17 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
         lambda arn: {"executionArn": arn},
     ),
 }
+
+FOR_ONE = {
+    "RemoveTiers": {
+        "iam:PassRole": (
+            "cloudformation",
+            "delete_stack",
+            lambda arn: {"StackName": "slipway-x", "RoleARN": arn},
+        )
+    }
+}
+"""Calls of a function that needs an action for something else than the others do."""
 
 BY_TAG = {"ssm:SendCommand": ":instance/"}
 """Resources that are there only with a server: tests/rehearsal asks for them."""
@@ -210,10 +249,11 @@ def anything(shape: Any) -> Any:
     return {"integer": 1, "boolean": False}.get(shape.type_name, "x" * 12)
 
 
-def call(action: str, resource: str) -> tuple[str, str, Mapping[str, Any]]:
+def call(action: str, resource: str, role: str = "") -> tuple[str, str, Mapping[str, Any]]:
     """(client, operation, arguments) that need the action on the resource."""
+    own = next((calls for name, calls in FOR_ONE.items() if f"-{name}FunctionRole" in role), {})
     if action in CALLS:
-        service, operation, arguments = CALLS[action]
+        service, operation, arguments = own.get(action) or CALLS[action]
         return service, operation, arguments(resource.replace("*", "x"))
     assert resource == "*", f"{action} names a resource: CALLS needs a line for it"
     prefix, _, name = action.partition(":")
@@ -249,7 +289,7 @@ class World:
 
     def refusal(self, role: str, action: str, resource: str) -> str:
         """What IAM says when the role tries; "" when it may (whatever else is wrong with the call)."""
-        service, operation, arguments = call(action, resource)
+        service, operation, arguments = call(action, resource, role)
         make: Any = self.acting(role).client
         client = make(service, endpoint_url=self.plane.endpoint)
         try:
@@ -326,6 +366,8 @@ def test_a_function_may_nothing_with_what_is_not_slipways(world: World, function
 def somebody_elses(arn: str) -> str | None:
     """The ARN of its like that is not Slipway's, or of another part of the bucket; None without a name."""
     name = arn.split(":", 5)[-1]
+    if arn.startswith("arn:aws:s3:") and "-images-" in name:
+        return arn.replace(":::slipway-", ":::somebody-")
     if arn.startswith("arn:aws:s3:"):
         return f"{arn.rpartition('/')[0].rpartition('/')[0]}/somebody/*"
     return arn[: -len(name)] + name.replace("slipway", "somebody") if "slipway" in name else None

@@ -75,11 +75,11 @@ def _identifier(environment: str) -> str:
 def _begin(environment: str, instance: str, execution: Json) -> dict[str, Any]:
     found = rds.instance(instance)
     # By an earlier tear-down, or by a call of this one whose answer was lost.
+    made = _earlier(environment, instance)
     if found is None:
-        return _told("ended", instance, _earlier(environment, instance), "the DB instance is gone already")
+        return _told("ending" if made else "ended", instance, made, f"{instance} is gone already")
     status = str(found["DBInstanceStatus"])
     if status == "deleting":
-        made = _earlier(environment, instance)
         return _told("ending" if made else "busy", instance, made, f"{instance} is being deleted already")
     if status in PASSING:
         return _told("busy", instance, None, f"{instance} is {status}")
@@ -109,7 +109,7 @@ def _watch(instance: str, snapshot: str, patience: Patience) -> dict[str, Any]:
     )
     there, made = found
     status = str(made["Status"]) if made else "not there yet"
-    if there is None:
+    if there is None and status != "creating":
         if status != "available":
             raise DatabaseRefused(
                 f"{instance} is gone, and its final snapshot is {status}",
@@ -119,10 +119,10 @@ def _watch(instance: str, snapshot: str, patience: Patience) -> dict[str, Any]:
                 needsAPerson=True,
             )
         return _told("ended", instance, snapshot, f"{snapshot} is available")
-    if there["DBInstanceStatus"] == "available" or status == "failed":
+    now = str(there["DBInstanceStatus"]) if there else "gone"
+    if now == "available" or status == "failed":
         raise DatabaseRefused(
-            f"RDS gave the deletion up: {instance} is {there['DBInstanceStatus']}, and its snapshot "
-            f"{snapshot} {status}",
+            f"RDS gave the deletion up: {instance} is {now}, and its snapshot {snapshot} {status}",
             f"DB instance {instance}",
             "see its events (aws rds describe-events --source-type db-instance --source-identifier "
             f"{instance}); {AGAIN}",
@@ -133,7 +133,7 @@ def _watch(instance: str, snapshot: str, patience: Patience) -> dict[str, Any]:
         "ending",
         instance,
         snapshot,
-        f"{instance} is {there['DBInstanceStatus']}, its snapshot {snapshot} {status}{percent}",
+        f"{instance} is {now}, its snapshot {snapshot} {status}{percent}",
     )
 
 

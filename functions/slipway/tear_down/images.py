@@ -12,23 +12,24 @@ from slipway.aws import s3
 SECONDS = 35.0
 
 
-def empty(
-    bucket: str, removed: int, clock: Callable[[], float] = time.monotonic, seconds: float = SECONDS
-) -> dict[str, Any]:
+def empty(bucket: str, removed: int, clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
     """{"status": "emptying" | "removed", "removed", "detail"}: deletes objects with all their versions for a
     while; when none is left, uploads that were never finished, and the bucket.
 
     `removed`: versions that were deleted so far.
     """
-    ends = clock() + seconds
-    while clock() < ends:
-        versions = s3.versions(bucket)
-        if versions is None:
-            return {"status": "removed", "removed": removed, "detail": f"{bucket} is gone"}
-        if not versions:
+    ends = clock() + SECONDS
+    while (versions := s3.versions(bucket)) is not None:
+        if versions:
+            s3.delete_versions(bucket, versions)
+            removed += len(versions)
+        else:
             s3.abort_uploads(bucket)
             s3.delete_bucket(bucket)
-            continue
-        s3.delete_versions(bucket, versions)
-        removed += len(versions)
-    return {"status": "emptying", "removed": removed, "detail": f"{removed} versions of {bucket} are gone"}
+        if clock() >= ends:
+            return {
+                "status": "emptying",
+                "removed": removed,
+                "detail": f"{removed} versions of {bucket} are gone",
+            }
+    return {"status": "removed", "removed": removed, "detail": f"{bucket} is gone"}

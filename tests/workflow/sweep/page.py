@@ -166,7 +166,8 @@ def _reasons(head: str, shown: Mapping[Excuse, Found], found: Mapping[Excuse, Fo
 
 def _tables(results: Sequence[Result], numbered: Sequence[Excuse]) -> Iterator[str]:
     yield "## Every case"
-    for machine in reversed(MACHINES):
+    swept = {result.case.state.split(".")[0] for result in results}
+    for machine in [one for one in reversed(MACHINES) if one in swept]:
         yield f"\n### {machine}\n"
         yield from _table("While", "States", *(HEADS.get(fault, fault) for fault in FAULTS))
         rows: dict[tuple[str, tuple[str, ...]], list[str]] = {}

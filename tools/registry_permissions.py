@@ -29,6 +29,7 @@ BY_SAM = {
         "AWS::StepFunctions::StateMachine",
         "AWS::IAM::Role",
         "AWS::Events::Rule",
+        "AWS::Scheduler::Schedule",
     ),
 }
 """What SAM makes of its own types, as far as our template comes to it."""

@@ -249,6 +249,7 @@ RECEIVERS = {
     "AWS::Events::Rule": "events.amazonaws.com",
     "AWS::IAM::InstanceProfile": "ec2.amazonaws.com",
     "AWS::Lambda::Function": "lambda.amazonaws.com",
+    "AWS::Scheduler::Schedule": "scheduler.amazonaws.com",
     "AWS::StepFunctions::StateMachine": "states.amazonaws.com",
 }
 """To whom a resource hands the roles that it names."""
@@ -518,7 +519,15 @@ def _events(action: str, resource: Resource, place: Place) -> list[str]:
     return [place.arn("events", f"rule/{_name(resource, 'Name').rpartition('rule/')[2]}")]
 
 
+def _scheduler(action: str, resource: Resource, place: Place) -> list[str]:
+    group = resource.properties.get("GroupName", "default")
+    return [place.arn("scheduler", f"schedule/{group}/{_name(resource, 'Name')}")]
+
+
 def _cloudwatch(action: str, resource: Resource, place: Place) -> list[str]:
+    if resource.kind == "AWS::CloudWatch::Dashboard":  # they have no region
+        name = _name(resource, "DashboardName")
+        return [f"arn:{place.partition}:cloudwatch::{place.account}:dashboard/{name}"]
     return [place.arn("cloudwatch", f"alarm:{_name(resource, 'AlarmName')}")]
 
 
@@ -541,6 +550,7 @@ _ARNS = {
     "rds": _rds,
     "route53": _route53,
     "s3": _s3,
+    "scheduler": _scheduler,
     "secretsmanager": _secretsmanager,
     "sns": _sns,
     "ssm": _ssm,

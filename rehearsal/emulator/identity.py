@@ -148,10 +148,13 @@ def _snapshots(original: Callable[..., str]) -> Callable[..., str]:
 
 
 def _event_sources(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Give conditions of PutEvents their keys: events:source, events:detail-type."""
+    """Give conditions of PutEvents and PutMetricData their keys: events:source, events:detail-type,
+    cloudwatch:namespace."""
 
     def context(service: str, action: str, body: bytes, params: Any) -> dict[str, Any]:
         found = original(service, action, body, params)
+        if action == "cloudwatch:PutMetricData":
+            return found | {"cloudwatch:namespace": _namespace(body, params)}
         if action != "events:PutEvents":
             return found
         entries = json.loads(body or b"{}").get("Entries") or []
@@ -161,6 +164,13 @@ def _event_sources(original: Callable[..., dict[str, Any]]) -> Callable[..., dic
         }
 
     return context
+
+
+def _namespace(body: bytes, params: Any) -> str:
+    """Of the metrics in a request, which is JSON or a form (there is no CBOR here)."""
+    given = params.get("Namespace")
+    told = json.loads(body).get("Namespace", "") if body[:1] == b"{" else given
+    return str(told[0] if isinstance(told, list) else told or "")
 
 
 def _one_or_all(values: Iterable[Any]) -> Any:

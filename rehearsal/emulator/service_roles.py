@@ -174,18 +174,22 @@ class _Asks:
     # Rules
 
     def delivers(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """EventBridge starts a machine with the target's role. A refusal shows in FailedInvocations alone."""
+        """EventBridge, and its Scheduler, start a machine with the target's role. A refusal shows in a metric
+        alone."""
 
-        def invoke(target: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        def invoke(target: dict[str, Any], event: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
             machine, role = str(target.get("Arn", "")), str(target.get("RoleArn", ""))
             if ":states:" not in machine:
-                return original(target, *args, **kwargs)
-            trusted = identity.trusts(role.rsplit("/", 1)[-1], "events.amazonaws.com")
+                return original(target, event, *args, **kwargs)
+            scheduled = event.get("Source") == "aws.scheduler"
+            service = "scheduler.amazonaws.com" if scheduled else "events.amazonaws.com"
+            trusted = identity.trusts(role.rsplit("/", 1)[-1], service)
             if trusted and self._may(role, "states:StartExecution", machine):
-                return original(target, *args, **kwargs)
+                return original(target, event, *args, **kwargs)
             logger.warning(
-                "FailedInvocations: %s is not authorized to perform: states:StartExecution on resource: %s",
-                role or "EventBridge",
+                "%s: %s is not authorized to perform: states:StartExecution on resource: %s",
+                "InvocationDroppedCount" if scheduled else "FailedInvocations",
+                role or service,
                 machine,
             )
             return None

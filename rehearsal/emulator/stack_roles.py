@@ -298,6 +298,8 @@ class _Roles:
             names = [str(props.get("RoleArn", ""))]
         elif kind == "AWS::Events::Rule":
             names = [str(target["RoleArn"]) for target in props.get("Targets") or () if target.get("RoleArn")]
+        elif kind == "AWS::Scheduler::Schedule":
+            names = [str((props.get("Target") or {}).get("RoleArn", ""))]
         elif kind == "AWS::AutoScaling::AutoScalingGroup":
             names = self._of_launch_template((props.get("LaunchTemplate") or {}).get("LaunchTemplateId"))
         elif props.get("IamInstanceProfile"):

@@ -333,7 +333,10 @@ def test_who_releases_may_start_and_watch_and_change_nothing_else() -> None:
     assert changing == {
         "s3:AbortMultipartUpload": "arn:aws:s3:::BUCKET/releases/*",
         "s3:PutObject": "arn:aws:s3:::BUCKET/releases/*",
-        "states:StartExecution": "arn:aws:states:REGION:ACCOUNT:stateMachine:slipway-release",
+        "states:StartExecution": [
+            "arn:aws:states:REGION:ACCOUNT:stateMachine:slipway-release",
+            "arn:aws:states:REGION:ACCOUNT:stateMachine:slipway-check-drift",
+        ],
         "states:StopExecution": "arn:aws:states:REGION:ACCOUNT:execution:slipway-release:*",
     }
 

@@ -12,6 +12,7 @@ import jsonata
 import pytest
 
 from slipway import announcement, clean_up, errors, scaling
+from slipway.drift import metrics
 from slipway.waves import MOST_WAVES
 from tests.contract.shipped import (
     FUNCTIONS,
@@ -464,6 +465,20 @@ def test_a_clean_up_has_time_for_all_that_it_waits_for() -> None:
         assert state["TimeoutSeconds"] >= shipped["TimeoutSeconds"] + 300
 
 
+def test_a_check_has_time_for_all_that_it_waits_for() -> None:
+    """One of an environment; that of all of them ends before the next one begins."""
+    shipped = definition("CheckDrift")
+    own = {name: s for name, s in shipped["States"].items() if s["Type"] != "Map"}
+    needed = sum(longest("CheckDrift", state) for state in own.values()) + seconds(
+        "CheckDrift", "DetectionSeconds"
+    )
+    states = dict(states_of(shipped))
+    # Where a deadline passes, a look and what comes before it are made once more.
+    needed += longest("CheckDrift", states["DetectDrift"]) + longest("CheckDrift", states["CheckStacks"])
+    assert needed <= states["CheckEnvironment"]["TimeoutSeconds"] <= needed * 1.3
+    assert shipped["TimeoutSeconds"] == 24 * 3600
+
+
 def test_states_that_a_clean_up_looks_for_are_states_of_the_release() -> None:
     states = definition("Release")["States"]
     assert {clean_up.PENDING, clean_up.MIGRATE, clean_up.RECORDED} <= states.keys()
@@ -502,8 +517,8 @@ def test_a_clean_up_is_started_when_auto_scaling_stays_suspended() -> None:
 
 
 def test_a_person_is_called_for_whatever_is_dirty() -> None:
-    [measure] = resources("AWS::Logs::MetricFilter").values()
-    [alarm] = resources("AWS::CloudWatch::Alarm").values()
+    measure = resources("AWS::Logs::MetricFilter")["FailedDirtyFilter"]
+    alarm = resources("AWS::CloudWatch::Alarm")["FailedDirtyAlarm"]
     assert measure["LogGroupName"] == {"Ref": "StateMachineLogGroup"}
     assert '$.details.error = "FailedDirty"' in measure["FilterPattern"]["Fn::Sub"]
     [made] = measure["MetricTransformations"]
@@ -511,6 +526,43 @@ def test_a_person_is_called_for_whatever_is_dirty() -> None:
     assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
     [topic] = resources("AWS::SNS::Topic").values()
     assert topic["KmsMasterKeyId"] == {"Ref": "TopicKey"}, "CloudWatch cannot use AWS's own key for SNS"
+
+
+def test_a_check_that_fails_or_is_not_made_is_not_silent() -> None:
+    measure = resources("AWS::Logs::MetricFilter")["CheckFailedFilter"]
+    for ending in ("ExecutionFailed", "ExecutionTimedOut", "ExecutionAborted"):
+        assert f'$.type = "{ending}" && $.execution_arn' in measure["FilterPattern"]["Fn::Sub"]
+    [made] = measure["MetricTransformations"]
+    alarms = resources("AWS::CloudWatch::Alarm")
+    failed = alarms["CheckFailedAlarm"]
+    assert (made["MetricNamespace"], made["MetricName"]) == (failed["Namespace"], failed["MetricName"])
+    missing = alarms["CheckMissingAlarm"]
+    assert missing["Dimensions"] == [
+        {"Name": "StateMachineArn", "Value": {"Ref": "CheckDriftStateMachine"}},
+    ]
+    assert (missing["MetricName"], missing["TreatMissingData"]) == ("ExecutionsSucceeded", "breaching")
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html: seven days at most
+    most = template()["Parameters"]["DriftSilenceDays"]["MaxValue"]
+    assert most * missing["Period"] <= 7 * 24 * 3600
+    assert all(alarm["AlarmActions"] == [{"Ref": "Topic"}] for alarm in alarms.values())
+
+
+def test_alarms_and_dashboard_show_metrics_that_a_check_writes() -> None:
+    report = {
+        "environment": "arable",
+        "counts": {"high": 0, "medium": 0, "low": 0},
+        "servers": [],
+        "certificateDays": 1,
+        "release": {"id": "r1"},
+    }
+    written = {(name, bool(dimensions)) for name, _, _, dimensions in metrics.values(report)}
+    alarms = resources("AWS::CloudWatch::Alarm")
+    assert {(alarms[name]["MetricName"], False) for name in ("DriftAlarm", "CertificateAlarm")} <= written
+    [dashboard] = resources("AWS::CloudWatch::Dashboard").values()
+    shown = set(re.findall(r'MetricName=\\+"(\w+)', dashboard["DashboardBody"]["Fn::Sub"]))
+    assert {(name, True) for name in shown} <= written
+    assert {name for name, _ in written} <= shown
+    json.loads(re.sub(r"\$\{[^}]+\}", "x", dashboard["DashboardBody"]["Fn::Sub"]))
 
 
 def test_deadlines_are_explained_as_errors_of_functions_are() -> None:

@@ -43,9 +43,9 @@ class ControlPlane:
         # By its keyword alone mypy would ask for the stubs of every service.
         return getattr(self._session, "client")(service, endpoint_url=self.endpoint)  # noqa: B009
 
-    def start(self, given: Any, name: str) -> str:
-        """The ARN of a new release."""
-        machine = self.outputs["ReleaseStateMachineArn"]
+    def start(self, given: Any, name: str, machine: str = "Release") -> str:
+        """The ARN of a new release, or of a new execution of another machine of the outputs."""
+        machine = self.outputs[f"{machine}StateMachineArn"]
         text = given if isinstance(given, str) else json.dumps(given)
         started = self.client("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=text)
         return str(started["executionArn"])
@@ -125,8 +125,9 @@ class ControlPlane:
 
 
 @contextmanager
-def deployed(folder: Path) -> Iterator[ControlPlane]:
-    """A control plane with the orchestrator in it; `folder` takes its state and the build."""
+def deployed(folder: Path, *parameters: str) -> Iterator[ControlPlane]:
+    """A control plane with the orchestrator in it; `folder` takes its state and the build; `parameters` are
+    given to its stack besides."""
     with _region(folder / "region") as settings:
         _sam(settings, "build", "--build-dir", str(folder / "build"))
         iam: Any = boto3.client(
@@ -140,7 +141,13 @@ def deployed(folder: Path) -> Iterator[ControlPlane]:
         _sam(
             {**settings, **users.make(iam, "deploy", place)},
             *("deploy", "--template-file", str(folder / "build" / "template.yaml")),
-            *("--config-file", str(ROOT / "samconfig.toml"), "--parameter-overrides", *PARAMETERS),
+            *(
+                "--config-file",
+                str(ROOT / "samconfig.toml"),
+                "--parameter-overrides",
+                *PARAMETERS,
+                *parameters,
+            ),
         )
         yield ControlPlane(settings)
 

@@ -69,6 +69,10 @@ def a_group(arn: str) -> Mapping[str, Any]:
     return {"AutoScalingGroupName": last(arn), "ScalingProcesses": ["Launch"]}
 
 
+def some_metrics(_arn: str) -> Mapping[str, Any]:
+    return {"Namespace": "slipway", "MetricData": [{"MetricName": "x", "Value": 1}]}
+
+
 def a_snapshot(arn: str) -> Mapping[str, Any]:
     return {"DBSnapshotIdentifier": last(arn, ":"), "DBInstanceIdentifier": last(arn, ":")}
 
@@ -81,6 +85,14 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
     "autoscaling:SuspendProcesses": ("autoscaling", "suspend_processes", a_group),
     "cloudformation:CreateChangeSet": ("cloudformation", "create_change_set", a_new_change_set),
     "cloudformation:DeleteChangeSet": ("cloudformation", "delete_change_set", a_change_set),
+    "cloudformation:DescribeStackResourceDrifts": (
+        "cloudformation",
+        "describe_stack_resource_drifts",
+        a_stack,
+    ),
+    "cloudformation:DetectStackDrift": ("cloudformation", "detect_stack_drift", a_stack),
+    "cloudformation:GetTemplate": ("cloudformation", "get_template", a_stack),
+    "cloudwatch:PutMetricData": ("cloudwatch", "put_metric_data", some_metrics),
     "cloudformation:DeleteStack": ("cloudformation", "delete_stack", a_stack),
     "cloudformation:DescribeChangeSet": ("cloudformation", "describe_change_set", a_change_set),
     "cloudformation:DescribeStackEvents": ("cloudformation", "describe_stack_events", a_stack),
@@ -563,5 +575,13 @@ def test_no_role_of_the_orchestrator_is_without_a_case() -> None:
         name for name, resource in template()["Resources"].items() if resource["Type"] == "AWS::IAM::Role"
     }
     assert explicit == {"CloudFormationRole"}
-    rules = [name for name, machine in machines().items() for _event in machine.get("Events", ())]
-    assert rules == ["CleanUp"]
+    events = [
+        (name, event["Type"])
+        for name, machine in machines().items()
+        for event in machine.get("Events", {}).values()
+    ]
+    assert events == [
+        ("CheckDrift", "ScheduleV2"),
+        ("CheckDrift", "EventBridgeRule"),
+        ("CleanUp", "EventBridgeRule"),
+    ]

@@ -52,22 +52,27 @@ class Looked:
         return Unclear(
             frozenset(one["tier"] for one in found if one["kind"] == "stack_unknown"),
             frozenset(one["where"] for one in found if one["kind"] == "server_silent"),
+            bool(self.standing.get("unchecked")),
             any(look["more"] for look in looks),
         )
 
 
 @dataclass(frozen=True)
 class Unclear:
-    """`tiers` whose drift could not be detected; `servers` that are silent; `all`: more was found than is
-    handed on."""
+    """`tiers` whose drift could not be detected; `servers` that are silent; `standing`: some of what must
+    hold could not be looked at; `all`: more was found than is handed on."""
 
     tiers: Collection[str] = ()
     servers: Collection[str] = ()
+    standing: bool = False
     all: bool = False
 
-    def covers(self, one: Finding) -> bool:
-        of_stack = one["kind"].startswith("stack_") and one["tier"] in self.tiers
-        return self.all or of_stack or one["where"] in self.servers
+    def covers(self, one: Mapping[str, Any]) -> bool:
+        if one["kind"].startswith("stack_"):
+            return self.all or one["tier"] in self.tiers
+        if one["kind"].startswith("server_"):
+            return self.all or one["where"] in self.servers
+        return self.all or self.standing
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from slipway.aws import s3
+from slipway.drift import page
 from slipway.drift.finding import LEVELS, counts, worst_first
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ INSIDE = ("announced", "resource")
 
 def of(looked: Looked, document: Json, consecutive: int) -> dict[str, Any]:
     """The report. `unconfirmed`: what was not found in enough checks in a row yet; `ignored`: what differs
-    and does not count, with why; `more`: findings that were left out because there are too many."""
+    and does not count, with why; `more`: findings that were left out because there are too many;
+    `notLookedAt`: [{"where", "what"}] of what AWS did not let the check look at (the types of resources of
+    which CloudFormation detects no drift stand with the stacks)."""
     every = [_plain(one) for one in worst_first(document["findings"].values())]
     findings = [one for one in every if one["seen"] >= consecutive]
     looks = (looked.infrastructure, looked.servers, looked.standing)
@@ -43,9 +46,14 @@ def of(looked: Looked, document: Json, consecutive: int) -> dict[str, Any]:
         "certificateDays": looked.standing["certificateDays"],
         "stacks": list(looked.infrastructure["stacks"]),
         "ignored": list(looked.infrastructure["ignored"]),
+        "notLookedAt": not_looked_at(looked),
         "execution": looked.execution["arn"],
         "seconds": max(0, round((ended - started).total_seconds())),
     }
+
+
+def not_looked_at(looked: Looked) -> list[dict[str, str]]:
+    return [{"where": one["what"], "what": one["why"]} for one in looked.standing.get("unchecked", [])]
 
 
 def _plain(one: Json) -> dict[str, Any]:
@@ -53,10 +61,11 @@ def _plain(one: Json) -> dict[str, Any]:
 
 
 def put(report: Json, bucket: str) -> str:
-    """Writes the report, as the latest and as that of its moment; where the latest is."""
+    """Writes the report, as that of its moment and as the latest, and its page; where the latest is."""
     folder = f"drift/{report['environment']}"
     content = json.dumps(report, indent=2).encode()
     s3.put(bucket, f"{folder}/{report['checkedAt']}.json", content, "application/json")
+    s3.put(bucket, f"{folder}/latest.html", page.render(report).encode(), "text/html; charset=utf-8")
     s3.put(bucket, f"{folder}/latest.json", content, "application/json")
     return f"s3://{bucket}/{folder}/latest.json"
 

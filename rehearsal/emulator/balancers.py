@@ -75,6 +75,15 @@ class Balancers:
                 for address in balancer.all_addresses()
             }
 
+    def descriptions(self) -> dict[str, str]:
+        """Of every address: how AWS describes a load balancer's network interfaces."""
+        with self._lock:
+            return {
+                address: f"ELB {arn.partition(':loadbalancer/')[2]}"
+                for arn, balancer in self._balancers.items()
+                for address in balancer.all_addresses()
+            }
+
     def lookup(self, name: str, kind: str, _source: str) -> list[str] | None:
         """For the DNS: a load balancer's name is its public address, inside a VPC too, as on AWS."""
         if not name.endswith(f".{self._region.name}.elb.amazonaws.com"):

@@ -124,6 +124,9 @@ class Region:
     members: list[Callable[[], Mapping[str, Collection[str]]]] = field(default_factory=list)
     """Each: private address → security group ids of what listens there. ec2, rds, elbv2, vpc_functions
     append one; security_groups joins them for the firewall."""
+    interfaces: list[Callable[[], Mapping[str, str]]] = field(default_factory=list)
+    """Each: private address → what AWS would describe the network interface with, of what a service runs in a
+    subnet. rds, elbv2, vpc_functions append one; a server's has no description."""
     closing: list[Callable[[], None]] = field(default_factory=list)
     """Called in reverse order when the region goes down."""
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -149,6 +152,10 @@ class Region:
             for address, groups in provider().items():
                 joined.setdefault(address, set()).update(groups)
         return joined
+
+    def all_interfaces(self) -> dict[str, str]:
+        """The descriptions of all network interfaces that services have made, by address."""
+        return {address: said for provider in self.interfaces for address, said in provider().items()}
 
     def background(self, task: Callable[..., None], *args: object, name: str) -> threading.Thread:
         """Run `task` on a thread of its own; a failure is logged, not lost."""

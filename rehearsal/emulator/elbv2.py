@@ -83,6 +83,7 @@ def install(region: Region) -> None:
     balancers = Balancers(region)
     service = _Service(region, balancers)
     region.members.append(balancers.members)
+    region.interfaces.append(balancers.descriptions)
     region.lookups.insert(0, balancers.lookup)
     region.front_door = balancers.front
     region.load_balancers = balancers.running

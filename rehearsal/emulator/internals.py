@@ -40,6 +40,7 @@ SERVICE_MODULES = (
     "rds",
     "service_quotas",
     "elbv2",
+    "interfaces",
     "balancer_metrics",
     "acm",
     "route53",

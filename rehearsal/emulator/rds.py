@@ -64,6 +64,7 @@ def install(region: Region) -> None:
     rds = ministack("services.rds")
     databases = Databases(region, Authority(region.run))
     region.members.append(databases.members)
+    region.interfaces.append(lambda: dict.fromkeys(databases.members(), "RDSNetworkInterface"))
     region.lookups.insert(0, databases.lookup)
     region.closing.append(databases.close)
     replace(rds, "_instance_xml", _instance_xml)

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import os
 import threading
+import uuid
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +41,12 @@ def install(region: Region) -> None:
     """Start functions with a VpcConfig where their subnet is."""
     interfaces = _Interfaces(region)
     region.members.append(interfaces.members)
+    region.interfaces.append(interfaces.descriptions)
     worker = ministack("core.lambda_runtime").ProvidedWorker
     replace(worker, "_spawn", lambda original: _spawn_in_the_vpc(interfaces, original))
     for operation in ("create", "update"):
         wrap_type("AWS::Lambda::Function", operation, _keep_vpc_config)
+    wrap_type("AWS::Lambda::Function", "delete", lambda original: _let_go(interfaces, original))
     region.background(interfaces.sweep, name="vpc-functions")
 
 
@@ -71,6 +74,19 @@ def _keep_vpc_config(original: Handler) -> Handler:
     return handler
 
 
+def _let_go(interfaces: _Interfaces, original: Handler) -> Handler:
+    """CloudFormation has deleted a function when Lambda has let go of its network interface (minutes on AWS);
+    one that is deleted through the API keeps it a little longer (`sweep`)."""
+
+    @functools.wraps(original)
+    def delete(physical_id: str, *args: Any) -> Any:
+        answer = original(physical_id, *args)
+        interfaces.let_go(physical_id.rpartition(":")[2])
+        return answer
+
+    return delete
+
+
 @dataclass(frozen=True)
 class _Interface:
     """A function's place in its VPC."""
@@ -93,6 +109,24 @@ class _Interfaces:
         """For the firewall: address → security groups."""
         with self._lock:
             return {one.address: one.groups for one in self._interfaces.values()}
+
+    def descriptions(self) -> dict[str, str]:
+        """As Lambda describes them: the function's name, and a mark of its own."""
+        with self._lock:
+            return {
+                one.address: f"AWS Lambda VPC ENI-{name}-{uuid.uuid5(uuid.NAMESPACE_DNS, one.address)}"
+                for name, one in self._interfaces.items()
+            }
+
+    def let_go(self, name: str) -> None:
+        """Give the place of a function back, if it has one."""
+        with self._lock:
+            known = name in self._interfaces
+            if known:
+                ministack("services.lambda_svc").invalidate_worker(name)
+                self._remove(name)
+        if known:
+            self._region.security_changed()
 
     def place(self, name: str, vpc: tuple[tuple[str, ...], tuple[str, ...]]) -> Path:
         """The network namespace of a function, made when it runs for the first time."""

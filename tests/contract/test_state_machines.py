@@ -562,7 +562,12 @@ def test_alarms_and_dashboard_show_metrics_that_a_check_writes() -> None:
     shown = set(re.findall(r'MetricName=\\+"(\w+)', dashboard["DashboardBody"]["Fn::Sub"]))
     assert {(name, True) for name in shown} <= written
     assert {name for name, _ in written} <= shown
-    json.loads(re.sub(r"\$\{[^}]+\}", "x", dashboard["DashboardBody"]["Fn::Sub"]))
+    body = json.loads(re.sub(r"\$\{[^}]+\}", "x-y", dashboard["DashboardBody"]["Fn::Sub"]))
+    searches = [text for text in strings(body) if text.startswith("SEARCH(")]
+    assert len(searches) == len(shown)
+    # A namespace with a hyphen in it, which stacks' names may have, is found only in quotes.
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/search-expression-syntax.html
+    assert all(text.startswith('SEARCH(\'{"x-y",Environment} MetricName=') for text in searches)
 
 
 def test_deadlines_are_explained_as_errors_of_functions_are() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -68,6 +69,7 @@ class Account:
         self.statuses: dict[str, str] = {}
         self.events: list[dict[str, Any]] = []
         self.asked: list[str] = []
+        self.since: list[datetime] = []
         patch.setattr(dynamodb, "get", lambda pk, sk: self.items.get((pk, sk)))
         patch.setattr(dynamodb, "put", self._put)
         patch.setattr(states, "status", lambda arn: self.statuses.get(arn, "SUCCEEDED"))
@@ -83,8 +85,9 @@ class Account:
         self.items[item["pk"], item["sk"]] = dict(item)
         return True
 
-    def _events(self, resource: str, _since: datetime) -> list[dict[str, Any]]:
+    def _events(self, resource: str, since: datetime) -> list[dict[str, Any]]:
         self.asked.append(resource)
+        self.since.append(since)
         return self.events
 
     def latest(self) -> Any:
@@ -224,6 +227,9 @@ def test_what_was_not_found_often_enough_is_reported_apart_and_not_counted(accou
 # --- who --------------------------------------------------------------------------------------------------
 
 
+OWN = "slipway-"
+
+
 def event(name: str = "AuthorizeSecurityGroupIngress", user: str = "eve", **more: Any) -> dict[str, Any]:
     identity = json.dumps({"userIdentity": {"arn": f"arn:aws:sts::1:assumed-role/Admin/{user}", **more}})
     return {
@@ -239,13 +245,13 @@ def test_the_last_person_who_changed_it_is_named() -> None:
     looks = {**event("DescribeSecurityGroups", "adam"), "ReadOnly": "true"}
     by_aws = event("UpdateAutoScalingGroup", "AutoScaling", invokedBy="autoscaling.amazonaws.com")
     by_slipway = event("ModifyDBInstance", "AWSCloudFormation")
-    assert trail.who([looks, by_aws, by_slipway, event(), event(user="earlier")]) == {
+    assert trail.who([looks, by_aws, by_slipway, event(), event(user="earlier")], OWN) == {
         "name": "eve",
         "at": "2026-11-22T10:00:00Z",
         "event": "AuthorizeSecurityGroupIngress",
     }
-    assert trail.who([looks]) is None
-    assert trail.who([{**event(), "CloudTrailEvent": "not JSON"}]) is not None
+    assert trail.who([looks], OWN) is None
+    assert trail.who([{**event(), "CloudTrailEvent": "not JSON"}], OWN) is not None
 
 
 def test_new_findings_are_asked_after_and_old_ones_are_not(account: Account) -> None:
@@ -262,6 +268,42 @@ def test_one_that_the_trail_does_not_know_is_asked_after_in_three_checks(account
     for number in range(5):
         record.record(looked(of_key(RELEASE), execution=f"arn:{number}"), SETTINGS, NOW)
     assert account.asked == ["i-1"] * 3
+
+
+def test_who_did_it_is_looked_for_since_the_check_before_it_was_first_found(account: Account) -> None:
+    """CloudTrail is some minutes late: the next check finds who did what this one found."""
+    record.record(looked(), SETTINGS, NOW)
+    for day in (1, 2):
+        record.record(
+            looked(of_key(RELEASE), execution=f"arn:day {day}"), SETTINGS, NOW + timedelta(days=day)
+        )
+    assert account.since == [NOW - record.SLACK] * 2
+
+
+def test_what_the_first_check_finds_may_have_been_done_long_ago(account: Account) -> None:
+    record.record(looked(of_key(RELEASE)), SETTINGS, NOW)
+    record.record(looked(of_key(RELEASE), execution="arn:2"), SETTINGS, NOW + timedelta(days=1))
+    assert account.since[0] == NOW - record.TRAIL
+    assert account.since[1] < NOW
+
+
+def test_what_slipway_itself_did_is_nobody_s_deed() -> None:
+    def of(role: str, session: str) -> dict[str, Any]:
+        arn = f"arn:aws:sts::1:assumed-role/{role}/{session}"
+        told = {
+            **event("CreateDBSnapshot", session),
+            "CloudTrailEvent": json.dumps({"userIdentity": {"arn": arn}}),
+        }
+        return dict(told)
+
+    ours = of("slipway-CreateRestorePointFunctionRole-1ABC", "slipway-create-restore-point")
+    named = trail.who([ours, event()], OWN)
+    assert named is not None
+    assert named["name"] == "eve"
+    theirs = of("slipway-operators", "martha")
+    named = trail.who([theirs, event()], OWN)
+    assert named is not None
+    assert named["name"] == "martha"
 
 
 def test_a_trail_that_is_refused_names_nobody(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,6 +327,31 @@ def test_a_look_hands_on_the_worst_and_says_how_many_it_leaves_out() -> None:
     assert handed["findings"][0]["kind"] == "server_release"
     assert handed["findings"] == worst_first(handed["findings"])
     assert len(json.dumps(handed)) < 256 * 1024 / 3
+
+
+def test_a_look_of_long_findings_fits_into_its_part_of_a_payload() -> None:
+    long = [of_key(f"server_release|i-{number}|", found="\u20ac" * 400) for number in range(60)]
+    handed = bounded(long)
+    assert 0 < len(handed["findings"]) < 60
+    assert len(handed["findings"]) + handed["more"] == 60
+    assert len(json.dumps(handed)) <= 51 * 1024
+
+
+def test_what_is_remembered_fits_into_the_table_however_long_more_is_found_than_told(
+    account: Account,
+) -> None:
+    """While a look leaves findings out, what was found before may be there all the same: it is kept."""
+    for number in range(12):
+        found = [
+            of_key(f"server_release|i-{number}-{server}|", found="x" * 400, remedy="y" * 400)
+            for server in range(120)
+        ]
+        seen = looked(*found, execution=f"arn:{number}")
+        record.record(replace(seen, servers={**seen.servers, "more": int(number < 9)}), SETTINGS, NOW)
+        [item] = account.items.values()
+        assert len(item["document"]) < 400_000
+        kept = json.loads(item["document"])["findings"]
+        assert {one["key"] for one in found} <= kept.keys()
 
 
 def test_a_long_value_is_cut() -> None:

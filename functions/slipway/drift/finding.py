@@ -5,6 +5,8 @@ A finding is a plain dictionary, because it travels through state machines, the 
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -46,9 +48,11 @@ SEVERITIES: Mapping[str, str] = {
 # The worst first.
 LEVELS = ("high", "medium", "low")
 
-# What a look hands on at most: a state's payload has at most 256 KiB, and the table's item 400 KB.
+# What a look hands on at most: a state's payload has at most 256 KiB, for three looks, what 1,000 servers run
+# (80 KB) and the recorded release.
 MOST = 60
-# Characters of a value that a finding shows; a policy may have thousands.
+MOST_BYTES = 50 * 1024
+# Characters of a value or a sentence that a finding shows; a policy may have thousands.
 LONGEST = 400
 
 
@@ -106,7 +110,7 @@ def finding(
         "severity": severity or SEVERITIES[kind],
         "tier": tier,
         "where": where,
-        "what": what,
+        "what": shown(what),
         "expected": shown(expected),
         "found": shown(found),
         "remedy": remedy,
@@ -133,8 +137,20 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 
 def bounded(findings: Sequence[Finding]) -> dict[str, Any]:
     """{"findings": the worst, "more": how many were left out}."""
+    handed = fitting(findings, MOST_BYTES)[:MOST]
+    return {"findings": handed, "more": len(findings) - len(handed)}
+
+
+def fitting(findings: Iterable[Finding], most: int) -> list[Finding]:
+    """The worst of them, as many as are no longer than so many bytes together."""
     ordered = worst_first(findings)
-    return {"findings": ordered[:MOST], "more": max(0, len(ordered) - MOST)}
+    lengths = itertools.accumulate(map(size, ordered))
+    return [one for one, length in zip(ordered, lengths, strict=True) if length <= most]
+
+
+def size(one: Mapping[str, Any]) -> int:
+    """Bytes as JSON, with the comma."""
+    return len(json.dumps(one)) + 2
 
 
 def counts(findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:

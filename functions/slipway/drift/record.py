@@ -1,8 +1,9 @@
 """What was found before: since when, in how many checks, whether it has been told, and what has gone since.
 
 The table's item ENVIRONMENT#<name> DRIFT has {"version", "execution": the last check, "document"}; the
-document {"checkedAt", "status", "findings": {key: finding}, "announcement"}. An announcement ({"by", "found":
-[keys], "gone": [findings]}) stands there until it has been made: should that fail, the next check makes it.
+document {"checkedAt", "checks", "status", "findings": {key: finding}, "announcement"}. An announcement
+({"by", "found": [keys], "gone": [findings]}) stands there until it has been made: should that fail, the next
+check makes it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,23 @@ from typing import Any
 from slipway import lock, records
 from slipway.aws import dynamodb, states
 from slipway.drift import beginning, metrics, report, trail
-from slipway.drift.finding import Finding, worst_first
+from slipway.drift.finding import Finding, fitting, size, worst_first
 from slipway.errors import TransientAwsError
 
 Json = Mapping[str, Any]
 Document = dict[str, Any]
 
-# Findings of which a check has just ended are not older than that.
+# A check may have looked so long before it was recorded.
 SLACK = timedelta(minutes=5)
+# Times of checks that are remembered: what was changed before a finding was first seen was changed after the
+# check before that. Without one: as far back as CloudTrail goes.
+CHECKS = 10
+TRAIL = timedelta(days=90)
+
+# The table's item has at most 400 KB. What does not fit is forgotten, the worst last: what was found before
+# and may be there all the same, and what has gone.
+MOST_KNOWN = 200 * 1024
+MOST_GONE = 150 * 1024
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,8 @@ class Unclear:
 
 @dataclass(frozen=True)
 class Settings:
-    """`consecutive`: in how many checks in a row something is found before it is told."""
+    """`namespace`: of the metrics, which is the stack's name; `consecutive`: in how many checks in a row
+    something is found before it is told."""
 
     bucket: str
     namespace: str
@@ -104,12 +115,14 @@ def merged(
     untold: Json = {} if told else before.get("announcement") or {}
     still = {one["key"]: _again(one, known.get(one["key"]), untold, now) for one in found}
     lost = [one for key, one in known.items() if key not in still]
-    kept = {one["key"]: _untold(one, untold) for one in lost if unclear.covers(one)}
+    kept: list[Any] = [_untold(one, untold) for one in lost if unclear.covers(one)]
     left = [one for one in lost if not unclear.covers(one)] + [
         one for one in untold.get("gone", []) if one["key"] not in still and one["key"] not in known
     ]
-    after = Merged({**still, **kept})
-    after.gone = [one for one in left if one["announced"] and one["key"] not in untold.get("found", [])]
+    room = MOST_KNOWN - sum(map(size, still.values()))
+    after = Merged({**still, **{one["key"]: one for one in fitting(kept, room)}})
+    gone = [one for one in left if one["announced"] and one["key"] not in untold.get("found", [])]
+    after.gone = fitting(gone, MOST_GONE)
     after.new = [
         one for one in after.findings.values() if not one["announced"] and one["seen"] >= consecutive
     ]
@@ -166,12 +179,19 @@ def _document(looked: Looked, settings: Settings, now: datetime) -> Document:
     after = merged(
         before, looked.findings, looked.unclear, at, settings.consecutive, _is_told(before, states.status)
     )
-    since = _moment(before["checkedAt"]) - SLACK if before else now - timedelta(days=90)
-    findings = trail.named(list(after.findings.values()), since)
+    checks = before.get("checks", [])
+
+    def not_yet(one: Finding) -> datetime:
+        """When it was not there yet."""
+        earlier = [check for check in checks if check < one["since"]]
+        return _moment(earlier[-1]) - SLACK if earlier else now - TRAIL
+
+    findings = trail.named(list(after.findings.values()), not_yet, f"{settings.namespace}-")
     named = {one["key"]: one for one in remedied(findings, looked.remedy, arn, settings.consecutive)}
     announcement = {"by": arn, "found": [one["key"] for one in after.new], "gone": after.gone}
     document = {
         "checkedAt": at,
+        "checks": [*checks, at][-CHECKS:],
         "status": "drift" if _confirmed(findings, settings.consecutive) else "clean",
         "findings": named,
         "announcement": announcement if after.new or after.gone else None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -30,28 +31,35 @@ SERVICES = frozenset(
 )
 
 
-def named(findings: Sequence[Finding], since: datetime) -> list[Finding]:
-    """The findings, each new one with who did it since then, where that can be said."""
+def named(findings: Sequence[Finding], after: Callable[[Finding], datetime], own: str) -> list[Finding]:
+    """The findings, each new one with who did it, where that can be said. `after`: when it was not there yet;
+    `own`: what the names of Slipway's own functions and roles begin with."""
     asked = [
         one for one in findings if one["resource"] and not one.get("who") and one.get("seen", 1) <= CHECKS
     ]
-    resources = list(dict.fromkeys(one["resource"] for one in asked))[:MOST]
-    known = {name: _who(name, since) for name in resources}
+    since: dict[str, datetime] = {}
+    for one in asked:
+        since[one["resource"]] = min(after(one), since.get(one["resource"], after(one)))
+    known = {name: _who(name, moment, own) for name, moment in list(since.items())[:MOST]}
     return [{**one, "who": one.get("who") or known.get(one["resource"])} for one in findings]
 
 
-def _who(resource: str, since: datetime) -> Who | None:
+def _who(resource: str, since: datetime, own: str) -> Who | None:
     seen = tried(partial(cloudtrail.events, resource, since))
-    return None if isinstance(seen, Unknown) else who(seen)
+    return None if isinstance(seen, Unknown) else who(seen, own)
 
 
-def who(events: Iterable[Json]) -> Who | None:
+def who(events: Iterable[Json], own: str) -> Who | None:
     """Of the newest event that changed something, if a person (or a program of somebody's) made it."""
+    # A function's session has its name: assumed-role/slipway-DrainServers…/slipway-drain-servers.
+    of_ours = re.compile(rf":assumed-role/{re.escape(own)}[^/]*/{re.escape(own)}")
     for event in events:
         if str(event.get("ReadOnly", "")).lower() == "true":
             continue
         identity = _identity(event)
         if identity.get("invokedBy") in SERVICES or event.get("Username") == "AWSCloudFormation":
+            continue
+        if of_ours.search(str(identity.get("arn", ""))):
             continue
         name = event.get("Username") or str(identity.get("arn", "")).rsplit("/", 1)[-1]
         if name:

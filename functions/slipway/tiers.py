@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,24 @@ def template(tier: str) -> str:
 
 def digest() -> str:
     """Of all templates: another one means that an environment may be built differently than it was."""
-    texts = "\0".join(template(tier) for tier in TIERS)
-    return hashlib.sha256(texts.encode()).hexdigest()
+    return digest_of(template(tier) for tier in TIERS)
+
+
+def digest_of(templates: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(map(essence, templates)).encode()).hexdigest()
+
+
+def essence(text: str) -> str:
+    """A template without that in which CloudFormation sees no change: comments on lines of their own, blank
+    lines, the description. When nothing else differs a stack keeps the template that it has."""
+    lines = []
+    described = False
+    for line in map(str.rstrip, text.splitlines()):
+        if line and not line.startswith((" ", "#")):
+            described = line.startswith("Description:")
+        if line and not described and not line.lstrip().startswith("#"):
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def image_bucket(environment: str, account: str, region: str) -> str:

@@ -259,9 +259,11 @@ def _where(tier: str, drift: Json) -> str:
 
 
 def differing_parameters(asked: Asked, tier: str, stack: Json) -> list[Finding]:
-    """Parameters of the stack that are not as the recorded release asks for them."""
+    """Parameters of the stack that are not as the recorded release asks for them. Of another version of
+    Slipway than made the stack, those that both know."""
     has = {one["ParameterKey"]: one.get("ParameterValue", "") for one in stack.get("Parameters", [])}
     wanted = asked.parameters(tier)
+    same = asked.current.get("templates") == tiers.digest()
     return [
         finding(
             "stack_differs",
@@ -275,7 +277,7 @@ def differing_parameters(asked: Asked, tier: str, stack: Json) -> list[Finding]:
             remediable=True,
             resource=stack.get("StackId", ""),
         )
-        for name in sorted(wanted.keys() | has.keys())
+        for name in sorted(wanted.keys() | has.keys() if same else wanted.keys() & has.keys())
         if wanted.get(name) != has.get(name) and not noise.parameter(name)
     ]
 
@@ -283,7 +285,8 @@ def differing_parameters(asked: Asked, tier: str, stack: Json) -> list[Finding]:
 def differing_template(asked: Asked, tier: str, template: str) -> list[Finding]:
     """Whether the stack was made from another template than the recorded release; that can only be said tier
     by tier while the templates that travel with the code are still those of that release."""
-    if asked.current.get("templates") != tiers.digest() or _plain(template) == tiers.template(tier):
+    ours = tiers.essence(tiers.template(tier))
+    if asked.current.get("templates") != tiers.digest() or tiers.essence(template) == ours:
         return []
     stack = tiers.stack_name(asked.environment, tier)
     return [
@@ -308,7 +311,7 @@ def differing_digest(asked: Asked, templates: Mapping[str, str | None]) -> list[
     texts = [templates.get(tier) for tier in tiers.TIERS]
     if not recorded or recorded == tiers.digest() or None in texts:
         return []
-    if hashlib.sha256("\0".join(_plain(text) for text in texts if text).encode()).hexdigest() == recorded:
+    if tiers.digest_of(text for text in texts if text is not None) == recorded:
         return []
     return [
         finding(
@@ -324,10 +327,5 @@ def differing_digest(asked: Asked, templates: Mapping[str, str | None]) -> list[
     ]
 
 
-def _plain(template: str) -> str:
-    """CloudFormation may cut white space off the end."""
-    return template.rstrip() + "\n"
-
-
 def _sum(template: str) -> str:
-    return f"a template with the sha256 {hashlib.sha256(_plain(template).encode()).hexdigest()[:12]}…"
+    return f"a template with the sha256 {hashlib.sha256(template.encode()).hexdigest()[:12]}…"

@@ -227,7 +227,12 @@ def _gone(report: Json) -> Markup:
 
 
 def _not_looked_at(report: Json) -> Markup:
-    return _listed("not-looked-at", "What could not be looked at", _list(report, "notLookedAt"))
+    """What it was comes first, and why it could not be looked at after it."""
+    items = [
+        {"what": said(item, "where"), "where": said(item, "what")} if isinstance(item, Mapping) else item
+        for item in _list(report, "notLookedAt")
+    ]
+    return _listed("not-looked-at", "What could not be looked at", items)
 
 
 def _listed(key: str, title: str, items: Sequence[Json | str], looks: str = "plain") -> Markup:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,8 @@ class Runner:
         """`online`: instance id → whether its agent can be reached now."""
         self._region = region
         self._online = online
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._making = threading.Lock()
 
     def start(self, command: Command) -> None:
         """Begin, on threads of its own."""
@@ -212,11 +215,10 @@ class Runner:
     def _shell(self, command: Command, instance: str, server: Server, plugin: Plugin) -> None:
         step = plugin.step
         folder = _folder(command, instance, step)
-        server.run(["mkdir", "-p", "-m", "700", folder], timeout=30)
         server.write(f"{folder}/_script.sh", documents.script(step.inputs).encode(), 0o700)
         where = str(step.inputs.get("workingDirectory") or folder)
         # setsid makes the script the leader of a group that CancelCommand can kill as a whole.
-        wrapper = 'echo $$ >"$1/pid"; cd "$2" || exit 1; exec sh -c "$1/_script.sh"'
+        wrapper = 'chmod 700 "$1"; echo $$ >"$1/pid"; cd "$2" || exit 1; exec sh -c "$1/_script.sh"'
         result = server.run(
             ["setsid", "--wait", "sh", "-c", wrapper, "sh", folder, where],
             timeout=step.timeout,
@@ -293,8 +295,16 @@ class Runner:
         self._client(instance, "s3").put_object(Bucket=bucket, Key=key, Body=text.encode())
 
     def _client(self, instance: str, service: str) -> Any:
-        """A client of the region with the role of the server."""
+        """A client of the region with the role of the server: one for as long as its credentials stay, as an
+        agent has that runs all the time."""
         credentials = self._region.instance_credentials(instance) or {}
+        known = (service, credentials.get("AccessKeyId", "none"))
+        with self._making:
+            if known not in self._clients:
+                self._clients[known] = self._new_client(service, credentials)
+            return self._clients[known]
+
+    def _new_client(self, service: str, credentials: Mapping[str, str]) -> Any:
         session = boto3.Session(
             aws_access_key_id=credentials.get("AccessKeyId", "none"),
             aws_secret_access_key=credentials.get("SecretAccessKey", "none"),

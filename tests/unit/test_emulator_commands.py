@@ -150,3 +150,17 @@ def test_shares_are_numbers_or_percentages(text: str, total: int, number: int) -
 )
 def test_the_ways_to_write_an_s3_path(path: str) -> None:
     assert s3_place(path) == ("bucket", "a/b.txt")
+
+
+def test_an_agent_keeps_its_client_for_as_long_as_its_credentials_stay(tmp_path: Path) -> None:
+    region = Region(run=tmp_path)
+    region.instance_credentials = lambda instance: {
+        "AccessKeyId": instance,
+        "SecretAccessKey": "s",
+        "Token": "t",
+    }
+    runner = Runner(region, lambda _instance: True)
+    first = runner._client("i-1", "logs")
+    assert runner._client("i-1", "logs") is first
+    assert runner._client("i-1", "s3") is not first
+    assert runner._client("i-2", "logs") is not first

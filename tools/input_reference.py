@@ -44,7 +44,8 @@ TAIL = """
 ## What the schema cannot say
 
 - `environment.network.cidr` is a block (its host bits are zero) and overlaps no other environment's.
-- `environment.web.min` ≤ `desired` ≤ `max`, and `ruby` is one that the operating system offers.
+- `environment.web.min` ≤ `desired` ≤ `max`, with `scaling` `min` < `max`; `ruby` is one that the operating
+  system offers.
 - `environment.domain.hostedZoneId` is given only with `dns: route53`.
 - No name is in both `variables` and `secrets`, and none is one that Slipway supplies.
 - `release.artifact` is there, under `releases/` in the artifact bucket, and has the given `sha256`. If it

@@ -8,6 +8,11 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{environment, outputs, rollout} → {status, servers, waves, drainWaves, detail}."""
+    """{environment, outputs, rollout, newcomers?} → {status, servers, waves, drainWaves, detail}."""
     web = event["outputs"]["web"]
-    return servers.check(web["AutoScalingGroupName"], event["rollout"], web["TargetGroupArn"])
+    return servers.check(
+        web["AutoScalingGroupName"],
+        event["rollout"],
+        web["TargetGroupArn"],
+        newcomers=event.get("newcomers", True),
+    )

@@ -26,6 +26,8 @@ MOST_SERVERS = 50
 MOST_TOLD = 20
 # Characters of a server's own words in a failure: as many as a document's own reason has.
 MOST_SAID = 500
+# What the comment of a release's commands begins with.
+SENDER = "slipway"
 # Between the ids of the commands that a step on more servers is sent as.
 SEPARATOR = ","
 
@@ -48,6 +50,7 @@ def start(
     log_group: str,
     patience: Patience = DEFAULT,
     mark: str = "",
+    sender: str = SENDER,
 ) -> dict[str, Any]:
     """Sends the command, in portions that Run Command takes, and looks after it for a little; answers what
     `check` answers.
@@ -56,7 +59,7 @@ def start(
     """
     if not servers:
         raise CommandFailed("a step needs a server to run on", f"step {step}", "see the group", step=step)
-    sent = send(environment, step, servers, parameters, seconds, prefix, log_group, mark)
+    sent = send(environment, step, servers, parameters, seconds, prefix, log_group, mark, sender)
     return check(sent, step, servers, log_group, patience)
 
 
@@ -69,11 +72,12 @@ def send(
     prefix: str,
     log_group: str,
     mark: str = "",
+    sender: str = SENDER,
 ) -> str:
     """Sends the command, in portions that Run Command takes; their ids as `check` and `answers` take them.
     Raises CommandFailed if Systems Manager does not reach a server."""
     texts = {key: as_text(value) for key, value in parameters.items()}
-    comment = f"slipway {environment} {step}{mark}"
+    comment = f"{sender} {environment} {step}{mark}"
     sent = [
         _send(
             f"{prefix}-{step}",
@@ -305,7 +309,7 @@ def check_quiet(environment: str, patience: Patience = DEFAULT) -> dict[str, Any
 
 def of_environment(environment: str, listed: Sequence[Mapping[str, Any]]) -> list[str]:
     """`step (command)` of the commands that were started for the environment."""
-    mark = f"slipway {environment} "
+    mark = f"{SENDER} {environment} "
     return [
         f"{command['Comment'].removeprefix(mark)} ({command['CommandId']})"
         for command in listed

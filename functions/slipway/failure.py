@@ -199,7 +199,7 @@ def situation(
     if lost:
         said += (
             f" Lost meanwhile, whatever the cause: {', '.join(lost)}. Auto Scaling replaces what is lost; a"
-            " replacement serves when a release is started after it has come into service."
+            " replacement takes the recorded release by itself."
         )
     if migrated or phase == "migrate":
         said += " Migrations are not undone: see that the schema fits."

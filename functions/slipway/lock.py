@@ -196,6 +196,20 @@ def seen(environment: str) -> dict[str, Any]:
     return {"fence": item["fence"] if item else 0, "holder": str(item["holder"]) if item and held else ""}
 
 
+def held_by_release(environment: str) -> dict[str, Any] | None:
+    """The lock's item if a living execution holds it that brings a release: not one that cleans up, after
+    which what was recorded before holds, and none that takes the environment down."""
+    item = dynamodb.get(records.key(environment), "LOCK")
+    if item is None or item.get("doing") == TEAR_DOWN or judge(item, "", states.status) != "held":
+        return None
+    return item if item.get("of", item["holder"]) == item["holder"] else None
+
+
+def known(environment: str) -> bool:
+    """Whether a release was ever begun in the environment."""
+    return dynamodb.get(records.key(environment), "LOCK") is not None
+
+
 def in_the_way(environment: str) -> str:
     """Whose living execution holds the environment, as a sentence; nothing if a release could begin."""
     item = dynamodb.get(records.key(environment), "LOCK")

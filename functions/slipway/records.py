@@ -7,8 +7,13 @@ ENVIRONMENT#<name>  CURRENT                          fence, document: what the l
                                                      last (the document)
 ENVIRONMENT#<name>  RELEASE#<started>#<id>#<execution> document: the receipt without its states
 ENVIRONMENT#<name>  TEARDOWN#<started>#<execution>    document: the receipt of a tear-down without its states
-ENVIRONMENT#<name>  SCALING                          group, and its processes that are suspended by us
 ENVIRONMENT#<name>  DRIFT                            see slipway.drift.record
+ENVIRONMENT#<name>  SCALING                          group, its processes that are suspended by us, the fence
+                                                     of the release for which they are
+ENVIRONMENT#<name>  LAUNCHING                        group in which launching was stopped by us, or empty
+ENVIRONMENT#<name>  JOIN#<token>                     which execution sees to a new server; expires
+ENVIRONMENT#<name>  JOINED                           when a new server came into service last
+ENVIRONMENT#<name>  ABANDONED#<release>#<token>      when a new server could not take the release; expires
 ENVIRONMENT#<name>  COMMAND#<token>                  a command was going to be sent, see slipway.once; expires
 ENVIRONMENTS        <name>                           cidr, so that no two environments overlap
 """
@@ -125,6 +130,34 @@ def claim(environment: str, token: str) -> bool:
     expires = int(time.time()) + TOKEN_SECONDS
     item = {"pk": key(environment), "sk": f"COMMAND#{token}", "expires": expires}
     return dynamodb.put(item, "attribute_not_exists(pk)")
+
+
+def claim_join(environment: str, token: str, execution: str) -> bool:
+    """Whether this execution is the first that sees to the lifecycle action of this token."""
+    expires = int(time.time()) + TOKEN_SECONDS
+    item = {"pk": key(environment), "sk": f"JOIN#{token}", "execution": execution, "expires": expires}
+    return dynamodb.put(item, "attribute_not_exists(pk) OR execution = :execution", {":execution": execution})
+
+
+def add_joined(environment: str, at: str) -> None:
+    dynamodb.put({"pk": key(environment), "sk": "JOINED", "at": at})
+
+
+def add_abandoned(environment: str, release: str, token: str, at: str) -> None:
+    expires = int(time.time()) + TOKEN_SECONDS
+    item = {"pk": key(environment), "sk": f"ABANDONED#{release}#{token}", "at": at}
+    dynamodb.put({**item, "expires": expires})
+
+
+def was_abandoned(environment: str, release: str, token: str) -> bool:
+    return dynamodb.get(key(environment), f"ABANDONED#{release}#{token}") is not None
+
+
+def abandoned(environment: str, release: str) -> int:
+    """How many new servers could not take the release since one came into service."""
+    last = dynamodb.get(key(environment), "JOINED") or {"at": ""}
+    items = dynamodb.last(key(environment), f"ABANDONED#{release}#", MOST_RECEIPTS)
+    return sum(item["at"] >= last["at"] for item in items)
 
 
 def add_history(

@@ -91,6 +91,13 @@ def _capacity(environment: Environment) -> Iterator[Problem]:
         yield Problem("environment.web.desired", what, f"from {web['min']} to {web['max']}")
 
 
+def _scaling(environment: Environment) -> Iterator[Problem]:
+    web = environment["web"]
+    if any(web.get("scaling", {}).values()) and web["min"] == web["max"]:
+        what = f"has nothing to follow: min and max are both {web['max']}"
+        yield Problem("environment.web.scaling", what, "a min that is less than max, or no scaling")
+
+
 def _ruby(environment: Environment) -> Iterator[Problem]:
     system, ruby = environment["web"]["operatingSystem"], environment["web"]["ruby"]
     if ruby not in RUBIES[system]:
@@ -132,6 +139,7 @@ _CHECKS: Iterable[Callable[[Environment], Iterator[Problem]]] = (
     _cidr,
     _bastion,
     _capacity,
+    _scaling,
     _ruby,
     _dns,
     _database_name,

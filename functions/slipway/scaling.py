@@ -12,45 +12,83 @@ from slipway import announcement, records
 from slipway.aws import autoscaling, dynamodb
 
 # https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html
-# Launch: a server that came now would miss the release. ReplaceUnhealthy: a server that broke stays a member,
-# so that it can be told from one that was scaled in, and is replaced when the release is over. AZRebalance,
-# AlarmNotification, ScheduledActions: the fleet keeps its size and place. InstanceRefresh: nobody replaces
-# servers between two waves. Terminate goes on: what a person ends is no failure. AddToLoadBalancer goes on:
-# without Launch it does nothing, and a server that is added while it is suspended would never be registered.
+# ReplaceUnhealthy: a server that broke stays a member, so that it can be told from one that was scaled in,
+# and is replaced when the release is over. AZRebalance, AlarmNotification, ScheduledActions: the fleet keeps
+# its size and place. InstanceRefresh: nobody replaces servers between two waves. Terminate goes on: what a
+# person ends is no failure. Launch goes on: a server that comes now is held back by the group's lifecycle
+# hook until the release is over, and takes what came of it (slipway.joining,
+# docs/decisions/010-new-servers.md); suspended, servers that a person asks for meanwhile would only boot
+# when the release is over.
+# AddToLoadBalancer goes on: it does nothing for a server that is held back, and a server that comes into
+# service while it is suspended would never be registered.
 PROCESSES = (
     "AZRebalance",
     "AlarmNotification",
     "InstanceRefresh",
-    "Launch",
     "ReplaceUnhealthy",
     "ScheduledActions",
 )
+LAUNCH = "Launch"
 
 
 # The event that says so; template.yaml starts a clean-up by it, which tries again.
 STAYS = "scaling suspended"
 
 
-def suspend(environment: str, group: str) -> dict[str, Any]:
-    """{"processes": those that are suspended by us}. Again, after an attempt that was cut off: the same."""
+def suspend(environment: str, group: str, fence: int) -> dict[str, Any]:
+    """{"processes": those that are suspended by us}. Again, after an attempt that was cut off: the same.
+
+    `fence`: of the release for which they are; from now on new servers wait for its outcome.
+    """
     ours = _ours(environment, group)
     wanted = sorted(ours | (set(PROCESSES) - _suspended(group)))
-    _write(environment, group, wanted)
+    _write(environment, group, wanted, fence)
     if wanted:
         autoscaling.suspend(group, wanted)
     return {"processes": wanted}
 
 
+def held(environment: str, fence: int) -> bool:
+    """Whether the holder of the lock under that fence has its servers, and reaches no others."""
+    item = dynamodb.get(records.key(environment), "SCALING")
+    return bool(item) and (item or {}).get("fence") == fence
+
+
+def stop_launching(environment: str, group: str) -> None:
+    """No further server is launched, until `resume`; not written down as ours if somebody else did it."""
+    item = dynamodb.get(records.key(environment), "LAUNCHING")
+    if LAUNCH in _suspended(group) and (item or {}).get("group") != group:
+        return
+    dynamodb.put({"pk": records.key(environment), "sk": "LAUNCHING", "group": group})
+    autoscaling.suspend(group, [LAUNCH])
+
+
 def resume(environment: str) -> dict[str, Any]:
-    """{"processes": those that were resumed}; none if nothing is suspended by us, or the group is gone."""
-    found = left(environment)
-    if found is None:
-        return {"processes": []}
-    group, processes = found["group"], found["processes"]
+    """{"processes": those that were resumed}; none if nothing is suspended by us, or the group is gone.
+    Launching goes on, too, if it was stopped."""
+    return {"processes": [*_resume_release(environment), *_resume_launching(environment)]}
+
+
+def _resume_release(environment: str) -> list[str]:
+    item = dynamodb.get(records.key(environment), "SCALING")
+    if not item or not (item["processes"] or "fence" in item):
+        return []
+    found = left(environment) or {"group": str(item["group"]), "processes": []}
+    if found["processes"] and autoscaling.group(found["group"]) is not None:
+        autoscaling.resume(found["group"], found["processes"])
+    _write(environment, found["group"], [])
+    return list(found["processes"])
+
+
+def _resume_launching(environment: str) -> list[str]:
+    item = dynamodb.get(records.key(environment), "LAUNCHING")
+    group = str((item or {}).get("group", ""))
+    if not group:
+        return []
     if autoscaling.group(group) is not None:
-        autoscaling.resume(group, processes)
-    _write(environment, group, [])
-    return {"processes": processes}
+        autoscaling.resume(group, [LAUNCH])
+    dynamodb.put({"pk": records.key(environment), "sk": "LAUNCHING", "group": ""})
+    return [LAUNCH]
 
 
 def left_by_others(environment: str, group: str) -> set[str]:
@@ -103,6 +141,7 @@ def _suspended(group: str) -> set[str]:
     return {process["ProcessName"] for process in described.get("SuspendedProcesses", [])}
 
 
-def _write(environment: str, group: str, processes: list[str]) -> None:
+def _write(environment: str, group: str, processes: list[str], fence: int | None = None) -> None:
     item = {"pk": records.key(environment), "sk": "SCALING", "group": group}
-    dynamodb.put({**item, "processes": ",".join(processes)})
+    of = {} if fence is None else {"fence": fence}
+    dynamodb.put({**item, "processes": ",".join(processes), **of})

@@ -11,12 +11,17 @@ from slipway.patience import DEFAULT, Patience, linger
 
 
 def check(
-    group: str, rollout: Mapping[str, Any], targets: str | None = None, patience: Patience = DEFAULT
+    group: str,
+    rollout: Mapping[str, Any],
+    targets: str | None = None,
+    patience: Patience = DEFAULT,
+    newcomers: bool = True,
 ) -> dict[str, Any]:
     """{"status": "ready" | "waiting", "servers": [{"id", "zone", "address"}] that are, "waves": [{"servers":
     [ids]}] in which they get a release, "drainWaves": the same if they have to be drained, "detail": what the
-    others lack}. `targets`: ARN of the target group."""
-    seen = linger(lambda: _look(group), lambda seen: seen["status"] == "ready", patience)
+    others lack}. `targets`: ARN of the target group; `newcomers`: whether servers that are not in service yet
+    are waited for (they take the recorded release by themselves)."""
+    seen = linger(lambda: _look(group, newcomers), lambda seen: seen["status"] == "ready", patience)
     if seen["status"] == "waiting":
         trouble = last_failure(autoscaling.activities(group))
         seen["detail"] += f"; {trouble}" if trouble else ""
@@ -33,13 +38,24 @@ def idle(servers: Sequence[str], targets: str | None) -> set[str]:
     return set(servers) - healthy
 
 
-def _look(name: str) -> dict[str, Any]:
+def _look(name: str, newcomers: bool = True) -> dict[str, Any]:
     group = autoscaling.group(name)
     if group is None:
         return {"status": "waiting", "servers": [], "detail": f"the Auto Scaling group {name} is not there"}
-    instances = group["Instances"]
+    instances, desired = expected(group, newcomers)
     agents = ssm.agents([instance["InstanceId"] for instance in instances])
-    return judged(instances, agents, group["DesiredCapacity"])
+    return judged(instances, agents, desired)
+
+
+def expected(group: Mapping[str, Any], newcomers: bool = True) -> tuple[list[Mapping[str, Any]], int]:
+    """The instances that count, and how many there have to be: who does not launch brings nobody else."""
+    instances, desired = list(group["Instances"]), int(group["DesiredCapacity"])
+    if not newcomers:
+        staying = [one for one in instances if not one["LifecycleState"].startswith("Pending")]
+        desired -= len(instances) - len(staying)
+        instances = staying
+    suspended = {process["ProcessName"] for process in group.get("SuspendedProcesses", ())}
+    return instances, min(desired, len(instances)) if "Launch" in suspended else desired
 
 
 def judged(

@@ -162,6 +162,7 @@ def _web(environment: Environment, outputs: Outputs, settings: Settings) -> Para
         "MinSize": str(web["min"]),
         "MaxSize": str(web["max"]),
         "DesiredCapacity": str(web["desired"]),
+        "CpuPercent": str(_scaling(web, "cpuPercent")),
         "HealthPath": web["healthPath"],
         "DeregistrationDelay": str(DEREGISTRATION_DELAY),
         "ImageBucketName": image_bucket(environment["name"], settings.account, settings.region),
@@ -178,11 +179,20 @@ def _load_balancer(environment: Environment, outputs: Outputs, settings: Setting
         "SubnetIds": network["PublicSubnetIds"],
         "SecurityGroupId": network["LoadBalancerSecurityGroupId"],
         "TargetGroupArn": outputs["web"]["TargetGroupArn"],
+        # (Not an output of its own: the tier of an environment that was built before would not have it.)
+        "TargetGroupFullName": outputs["web"]["TargetGroupArn"].rpartition(":")[2],
+        "AutoScalingGroupName": outputs["web"]["AutoScalingGroupName"],
+        "RequestsPerTarget": str(_scaling(environment["web"], "requestsPerTarget")),
         "CertificateArn": certificate["CertificateArn"],
         "DomainName": domain["name"],
         "IncludeWww": _flag(domain["www"]),
         "HostedZoneId": certificate["HostedZoneId"],
     }
+
+
+def _scaling(web: Mapping[str, Any], what: str) -> int:
+    """0 if the number of servers does not follow that, as in environments recorded before it could."""
+    return int(web.get("scaling", {}).get(what, 0))
 
 
 def secret_arns(secrets: Any, settings: Settings) -> list[str]:

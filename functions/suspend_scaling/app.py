@@ -10,4 +10,5 @@ from slipway.task import Answer, Event, task
 def handler(event: Event, context: Any) -> Answer:
     """{lock, environment, outputs} → {processes}; raises LockLost."""
     lock.assure(event["lock"])
-    return scaling.suspend(event["environment"], event["outputs"]["web"]["AutoScalingGroupName"])
+    group = event["outputs"]["web"]["AutoScalingGroupName"]
+    return scaling.suspend(event["environment"], group, int(event["lock"]["fence"]))

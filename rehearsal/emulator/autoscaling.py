@@ -1,10 +1,10 @@
 """Auto Scaling groups whose instances are servers.
 
 A group is brought to its desired capacity whenever it changes and whenever one of its servers ends;
-new servers go to the zone with the fewest, and to the target groups once they run. A server that
-leaves is drained first. Processes can be suspended: Launch, Terminate, HealthCheck, ReplaceUnhealthy and
-AddToLoadBalancer then really stop; of the others (no alarm, schedule, rebalancing or refresh is played here)
-it is kept that they are.
+new servers go to the zone with the fewest, wait for the group's lifecycle hooks (`lifecycle`), and go to the
+target groups once they are in service. A server that leaves is drained first. Processes can be suspended:
+Launch, Terminate, HealthCheck, ReplaceUnhealthy and AddToLoadBalancer then really stop; of the others (no
+alarm, schedule, rebalancing or refresh is played here) it is kept that they are.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rehearsal.emulator import lifecycle
 from rehearsal.emulator.addresses import NoFreeAddress
 from rehearsal.emulator.context import Region
 from rehearsal.emulator.ec2 import Launch
@@ -37,6 +38,7 @@ RELIES_ON = (
     ("services.ec2", "_launch_templates"),
     ("services.ec2", "_resolve_launch_template_data"),
     ("services.ec2", "_resolve_iam_instance_profile"),
+    ("services.cloudformation", "_stacks"),
     ("services.ssm", "_parameters"),
 )
 
@@ -76,7 +78,10 @@ def install(region: Region) -> None:
     service._ACTION_MAP["SuspendProcesses"] = groups.change_processes("SuspendProcesses")
     service._ACTION_MAP["ResumeProcesses"] = groups.change_processes("ResumeProcesses")
     service._ACTION_MAP["StartInstanceRefresh"] = _not_offered("StartInstanceRefresh")
-    service._ACTION_MAP["PutLifecycleHook"] = _not_offered("PutLifecycleHook")
+    service._ACTION_MAP["CompleteLifecycleAction"] = groups.hooks.complete
+    service._ACTION_MAP["RecordLifecycleActionHeartbeat"] = groups.hooks.heartbeat
+    wrap_action(service, "PutLifecycleHook", lifecycle.offered)
+    wrap_type(lifecycle.TYPE, "create", lifecycle.made)
     wrap_type(TYPE, "create", groups.created)
     wrap_type(TYPE, "update", groups.updated)
     wrap_type(TYPE, "delete", groups.deleted)
@@ -94,6 +99,7 @@ class Groups:
         self._activities: dict[str, list[dict[str, str]]] = {}
         self._pause_until: dict[str, float] = {}
         self._registered: set[tuple[str, str]] = set()
+        self.hooks = lifecycle.Hooks(self.agree)
 
     def run(self) -> None:
         """Look after all groups until the region goes down."""
@@ -132,9 +138,8 @@ class Groups:
             identifier = instance["InstanceId"]
             record = records.get(identifier)
             state = record["State"]["Name"] if record else "terminated"
-            if state == "running" and instance["LifecycleState"] == "Pending":
-                instance["LifecycleState"] = "InService"
-                self._note(group, "Successful", f"Launching a new EC2 instance: {identifier}")
+            if state == "running" and instance["LifecycleState"] in ("Pending", "Pending:Wait"):
+                self._admit(group, instance)
             elif state in ("shutting-down", "terminated") and _kept(group, instance):
                 instance["HealthStatus"] = "Unhealthy"
             elif state == "terminated":
@@ -144,6 +149,19 @@ class Groups:
                 self._deregister(group, identifier)
             elif instance["LifecycleState"] == "Terminating" and self._drained(group, identifier):
                 self._region.end_instances([identifier])
+
+    def _admit(self, group: dict[str, Any], instance: dict[str, Any]) -> None:
+        """A server that runs comes into service, or goes, as its hooks say."""
+        identifier = instance["InstanceId"]
+        if instance["LifecycleState"] == "Pending" and self.hooks.begin(group, instance):
+            instance["LifecycleState"] = "Pending:Wait"
+        result, why = self.hooks.verdict(group, instance)
+        if result == "CONTINUE":
+            instance["LifecycleState"] = "InService"
+            self._note(group, "Successful", f"Launching a new EC2 instance: {identifier}")
+        elif result == "ABANDON":
+            self._note(group, "Cancelled", f"Launching a new EC2 instance: {identifier}. {why}")
+            self._retire(group, instance, "an abandoned lifecycle action")
 
     def _left(
         self, group: dict[str, Any], instance: dict[str, Any], record: Mapping[str, Any] | None
@@ -280,7 +298,7 @@ class Groups:
 
         def create(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
             if props.get("LifecycleHookSpecificationList"):
-                raise ValueError("LifecycleHookSpecificationList is not offered by the rehearsal")
+                raise ValueError(f"LifecycleHookSpecificationList is not offered here: take {lifecycle.TYPE}")
             with self._lock:
                 name, attributes = original(logical_id, props, stack_name)
                 self._take(name, props)
@@ -299,8 +317,13 @@ class Groups:
         def update(
             physical_id: str, old: dict[str, Any], new: dict[str, Any], stack_name: str, *rest: Any
         ) -> Any:
-            name, attributes = original(physical_id, old, new, stack_name, *rest)
-            self._take(name, new)
+            before = dict(ministack("services.autoscaling")._asgs.get(physical_id) or {})
+            with self._lock:
+                name, attributes = original(physical_id, old, new, stack_name, *rest)
+                if name == physical_id and ignores_unmodified_sizes(stack_name, physical_id):
+                    group = ministack("services.autoscaling")._asgs[name]
+                    group.update(kept_sizes(before, old, new, group))
+                self._take(name, new)
             self._stabilize(name, stack_name)
             return name, attributes
 
@@ -496,6 +519,35 @@ def from_template(
         key_name=str(data.get("KeyName") or ""),
         tags=tags,
     )
+
+
+def ignores_unmodified_sizes(stack_name: str, physical_id: str) -> bool:
+    """Whether the group's UpdatePolicy in its stack says so.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatepolicy.html
+    """
+    stack = ministack("services.cloudformation")._stacks.get(stack_name) or {}
+    for logical_id, made in (stack.get("_resources") or {}).items():
+        if made.get("PhysicalResourceId") == physical_id:
+            declared = (stack.get("_template") or {}).get("Resources", {}).get(logical_id, {})
+            policy = (declared.get("UpdatePolicy") or {}).get("AutoScalingScheduledAction") or {}
+            return str(policy.get("IgnoreUnmodifiedGroupSizeProperties")).lower() == "true"
+    return False
+
+
+def kept_sizes(
+    before: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, int]:
+    """The sizes of a group whose template changed from `old` to `new`, if unmodified ones stay as they were.
+
+    Auto Scaling moves a desired capacity that is outside of its bounds to the nearest one.
+    """
+    sizes = {
+        name: int(before[name] if str(old.get(name)) == str(new.get(name)) else after[name])
+        for name in ("MinSize", "MaxSize", "DesiredCapacity")
+    }
+    wanted = max(sizes["MinSize"], min(sizes["MaxSize"], sizes["DesiredCapacity"]))
+    return {**sizes, "DesiredCapacity": wanted}
 
 
 def oldest_of_fullest_zone(instances: Sequence[dict[str, Any]], number: int) -> list[dict[str, Any]]:

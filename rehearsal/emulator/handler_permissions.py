@@ -55,6 +55,9 @@ WHEN: dict[str, dict[str, tuple[str, ...]]] = {
         "managed-fleets:*": NEVER,
         "vpc-lattice:*": ("TrafficSources",),
     },
+    "AWS::AutoScaling::LifecycleHook": {"iam:PassRole": ("RoleARN",)},
+    # (The alarms of a policy that tracks a target are made with Auto Scaling's own service-linked role.)
+    "AWS::AutoScaling::ScalingPolicy": {"cloudwatch:GetMetricData": ("PredictiveScalingConfiguration",)},
     "AWS::CertificateManager::Certificate": {
         "acm-pca:*": ("CertificateAuthorityArn",),
         "acm:UpdateCertificateOptions": ("CertificateTransparencyLoggingPreference", "CertificateExport"),
@@ -490,6 +493,10 @@ def _elasticloadbalancing(action: str, resource: Resource, place: Place) -> list
 
 def _autoscaling(action: str, resource: Resource, place: Place) -> list[str]:
     name = _name(resource, "AutoScalingGroupName")
+    if resource.kind != "AWS::AutoScaling::AutoScalingGroup":
+        # What belongs to a group is asked for on that; a template that is only read has a Ref there.
+        group = resource.properties.get("AutoScalingGroupName")
+        name = group if isinstance(group, str) else f"{resource.stack}-Group-NEW0NEW0NEW0"
     return [place.arn("autoscaling", f"autoScalingGroup:new:autoScalingGroupName/{name}")]
 
 

@@ -156,6 +156,7 @@ ENVIRONMENTS: dict[str, Json] = {
     "Debian on Graviton": {
         "web": {"operatingSystem": "debian-12", "ruby": "3.1", "instanceType": "t4g.small"}
     },
+    "scaling": {"web": {"scaling": {"cpuPercent": 60, "requestsPerTarget": 600}}},
     "an image": {"web": {"imageId": "ami-0123456789abcdef0"}},
     "two databases": {"database": {"multiAz": True, "storageGiB": 100}},
     "secrets": {"secrets": {"API_KEY": "slipway/arable/api-key"}, "variables": {"A": "b"}},

@@ -11,7 +11,7 @@ from typing import Any
 import jsonata
 import pytest
 
-from slipway import announcement, clean_up, errors, scaling
+from slipway import announcement, clean_up, errors, joining, scaling
 from slipway.drift import metrics
 from slipway.waves import MOST_WAVES
 from tests.contract.shipped import (
@@ -33,7 +33,7 @@ from tests.contract.shipped import (
     tier,
 )
 from tests.workflow.engine import MACHINES, SHORT, definition, states_of, substitute
-from tests.workflow.fleet import always, fleet, request
+from tests.workflow.fleet import OUTPUTS, always, fleet, request
 from tests.workflow.test_release import release
 
 INVOKE = "arn:aws:states:::lambda:invoke"
@@ -279,7 +279,8 @@ def test_tasks_try_again_with_back_off_and_jitter(machine: str, name: str, state
 def puts_right(machine: str, name: str, state: Json) -> bool:
     """Whether the state belongs to the way back, or writes down how a release ended: one call that is lost
     there would need a person. All that they call may be called twice."""
-    return state["Resource"] == INVOKE and (machine in ("RollOut", "CleanUp") or name in AT_THE_END)
+    again = machine in ("RollOut", "CleanUp", "JoinHost") or name in AT_THE_END
+    return state["Resource"] == INVOKE and again
 
 
 def test_a_function_that_has_lost_its_network_is_waited_for() -> None:
@@ -570,6 +571,59 @@ def test_alarms_and_dashboard_show_metrics_that_a_check_writes() -> None:
     assert all(text.startswith('SEARCH(\'{"x-y",Environment} MetricName=') for text in searches)
 
 
+def test_a_join_has_time_for_all_that_it_waits_for_and_auto_scaling_waits_as_long() -> None:
+    shipped = definition("JoinHost")
+    states = shipped["States"]
+    call = longest("JoinHost", states["PlanJoin"])
+    waits = seconds("JoinHost", "ReleaseSeconds") + seconds("JoinHost", "AgentSeconds")
+    steps = [limit + seconds("JoinHost", "DeliverySeconds") for limit in joining.SECONDS.values()]
+    poll = seconds("JoinHost", "PollSeconds")
+    # Two plans and the last one, the agent; a start and a last look of each step; both ends, and to tell it.
+    calls = 4 + 2 * len(steps) + 4
+    needed = waits + sum(steps) + (2 + len(steps)) * poll + calls * call
+    assert needed <= shipped["TimeoutSeconds"] <= needed * 1.1
+    assert shipped["TimeoutSeconds"] <= 48 * 3600  # as long as Auto Scaling waits, whatever the heartbeats
+    # Looks at a release: 9 events each, up to 20 s for the look and the longest wait.
+    assert 9 * seconds("JoinHost", "ReleaseSeconds") / (60 + 20) < 25_000 * 0.8
+
+
+def test_a_heartbeat_comes_before_the_hook_s_time_is_over() -> None:
+    hook = tier("web")["Resources"]["JoinHook"]["Properties"]
+    states = definition("JoinHost")["States"]
+    call = longest("JoinHost", states["StartJoinCommand"])
+    step = max(joining.SECONDS.values()) + seconds("JoinHost", "DeliverySeconds")
+    assert 3 * call + step + seconds("JoinHost", "PollSeconds") <= hook["HeartbeatTimeout"]
+    assert 2 * call + seconds("JoinHost", "AgentSeconds") + 60 <= hook["HeartbeatTimeout"]
+    assert 100 * hook["HeartbeatTimeout"] >= definition("JoinHost")["TimeoutSeconds"]
+    assert hook["DefaultResult"] == "ABANDON"
+    assert hook["NotificationMetadata"] == {"Ref": "Environment"}
+
+
+def test_a_join_is_started_by_every_server_that_waits_for_a_hook_of_ours() -> None:
+    """https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks-overview.html"""
+    rule = machines()["JoinHost"]["Events"]["ServerLaunched"]
+    assert rule["Type"] == "EventBridgeRule"
+    assert rule["Properties"]["Pattern"] == {
+        "source": ["aws.autoscaling"],
+        "detail-type": ["EC2 Instance-launch Lifecycle Action"],
+        "detail": {
+            "AutoScalingGroupName": [{"prefix": "slipway-"}],
+            "NotificationMetadata": [{"exists": True}],
+        },
+    }
+
+
+def test_an_alarm_tells_of_a_join_that_came_to_no_end_of_its_own() -> None:
+    measure = resources("AWS::Logs::MetricFilter")["JoinFailedFilter"]
+    alarm = resources("AWS::CloudWatch::Alarm")["JoinFailedAlarm"]
+    pattern = measure["FilterPattern"]["Fn::Sub"]
+    for ending in ("ExecutionFailed", "ExecutionTimedOut", "ExecutionAborted"):
+        assert f'$.type = "{ending}" && $.execution_arn = "*:${{AWS::StackName}}-join-host:*"' in pattern
+    [made] = measure["MetricTransformations"]
+    assert (made["MetricNamespace"], made["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
+    assert alarm["AlarmActions"] == [{"Ref": "Topic"}]
+
+
 def test_deadlines_are_explained_as_errors_of_functions_are() -> None:
     for machine, name, state in all_states():
         causes = [state.get("Cause", "")]
@@ -655,6 +709,26 @@ def test_every_document_is_started_with_its_parameters_and_its_time() -> None:
     for step, parameters, time in started:
         assert set(parameters) == set(document(step)["parameters"]), step
         assert time == int(document(step)["mainSteps"][0]["inputs"]["timeoutSeconds"]), step
+
+
+def test_a_new_server_is_given_what_the_documents_take_in_their_time() -> None:
+    current = {"environment": request()["environment"], "release": request()["release"], "outputs": OUTPUTS}
+    for given in joining.steps(current, "eu-central-1"):
+        parameters = document(given["step"])["parameters"]
+        assert set(given["parameters"]) == set(parameters), given["step"]
+        assert given["seconds"] == int(document(given["step"])["mainSteps"][0]["inputs"]["timeoutSeconds"])
+
+
+def test_a_new_server_is_given_what_a_release_gives() -> None:
+    """Parameter by parameter, but for the strategy: nobody is served yet beside whom it could start."""
+    functions = fleet()
+    assert release(functions).status == "SUCCEEDED"
+    of_release = {payload["step"]: payload for payload in functions.payloads("StartCommand")}
+    [recorded] = functions.payloads("RecordRelease")
+    current = {name: recorded["request"][name] for name in ("environment", "release")}
+    for given in joining.steps({**current, "outputs": recorded["outputs"]}, "us-east-1"):
+        same = of_release[given["step"]]["parameters"]
+        assert given["parameters"] | {"Strategy": ""} == same | {"Strategy": ""}, given["step"]
 
 
 def test_no_secret_is_part_of_any_payload() -> None:

@@ -53,7 +53,32 @@ class Servers:
 
     def settled(self, number: int) -> list[str]:
         """The instances, once there are `number` of them, in service and online."""
-        return list(until(lambda: len(s := sorted(self.instances())) == number and self.online() == s and s))
+
+        def look() -> list[str] | bool:
+            self.admit()
+            found = sorted(self.instances())
+            return len(found) == number and self.online() == found and found
+
+        return list(until(look))
+
+    def admit(self, result: str = "CONTINUE") -> None:
+        """What waits for the tier's hook comes into service: the orchestrator leaves alone what it does not
+        know."""
+        scaling = self.region.client("autoscaling")
+        [hook] = scaling.describe_lifecycle_hooks(AutoScalingGroupName=self.group)["LifecycleHooks"]
+        for waiting in self.instances("Pending:Wait"):
+            scaling.complete_lifecycle_action(
+                AutoScalingGroupName=self.group,
+                LifecycleHookName=hook["LifecycleHookName"],
+                InstanceId=waiting,
+                LifecycleActionResult=result,
+            )
+
+    def targets(self) -> list[str]:
+        """The servers that the load balancer would send to."""
+        arn = self.region.tier("web", "servers")["TargetGroupArn"]
+        found = self.region.client("elbv2").describe_target_health(TargetGroupArn=arn)
+        return [one["Target"]["Id"] for one in found["TargetHealthDescriptions"]]
 
     def send(self, instance: str, script: str, **options: Any) -> str:
         """Send a script to an instance; the command's id."""
@@ -234,6 +259,29 @@ def test_a_group_follows_its_desired_capacity_within_its_bounds(servers: Servers
     assert len(servers.settled(3)) == 3
     with pytest.raises(ClientError, match="above max value 3"):
         scaling.set_desired_capacity(AutoScalingGroupName=servers.group, DesiredCapacity=4)
+    scaling.set_desired_capacity(AutoScalingGroupName=servers.group, DesiredCapacity=2)
+    servers.settled(2)
+
+
+def test_a_new_server_waits_for_the_hook_outside_the_load_balancer(servers: Servers) -> None:
+    before = servers.settled(2)
+    scaling = servers.region.client("autoscaling")
+    scaling.set_desired_capacity(AutoScalingGroupName=servers.group, DesiredCapacity=3)
+    [abandoned] = until(lambda: servers.instances("Pending:Wait"))
+    assert abandoned not in servers.targets()
+    servers.admit("ABANDON")
+    [admitted] = until(lambda: [one for one in servers.instances("Pending:Wait") if one != abandoned])
+    until(lambda: abandoned not in servers.online())
+    said = [
+        one["Description"]
+        for one in scaling.describe_scaling_activities(AutoScalingGroupName=servers.group)["Activities"]
+        if one["StatusCode"] == "Cancelled"
+    ]
+    assert any(abandoned in one and "Completed with ABANDON Result" in one for one in said)
+    assert set(servers.targets()) == set(before)
+    servers.admit()
+    assert servers.settled(3) == sorted([*before, admitted])
+    assert admitted in servers.targets()
     scaling.set_desired_capacity(AutoScalingGroupName=servers.group, DesiredCapacity=2)
     servers.settled(2)
 

@@ -38,10 +38,11 @@ def holding(region: Rehearsed, **rollout: object) -> dict[str, Any]:
 
 
 def replaced(region: Rehearsed, lost: str) -> None:
-    """Auto Scaling has brought another server in the lost one's place."""
+    """Auto Scaling has brought another server in the lost one's place, which serves."""
     eventually(
         lambda: len(region.servers()) == 2 and lost not in region.servers(), PATIENCE, f"{lost} is replaced"
     )
+    all_healthy(region)
 
 
 def test_a_server_that_is_lost_while_it_is_drained(region: Rehearsed, first: Ended) -> None:
@@ -80,7 +81,6 @@ def test_a_server_that_is_lost_while_it_is_drained(region: Rehearsed, first: End
 
 
 def test_a_server_that_is_lost_while_the_release_starts_on_it(region: Rehearsed, first: Ended) -> None:
-    """It is the replacement of the server that was lost before, which has no release yet."""
     [serving] = served(region)
     lost: list[str] = []
 
@@ -104,7 +104,7 @@ def test_a_server_that_is_lost_while_the_release_starts_on_it(region: Rehearsed,
 
 
 def test_a_release_after_servers_were_lost(region: Rehearsed, first: Ended) -> None:
-    """The replacement gets its first release, before any server that serves is taken out."""
+    """The replacement has joined with the release that serves, and gets the next one as any other."""
     [serving] = served(region)
     given = region.given("second")
     given["rollout"] |= {"strategy": "drain"}

@@ -80,7 +80,7 @@ def test_suspended_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_somebody_else_suspended_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
     group = Group("AZRebalance", "Terminate")
     use(monkeypatch, group)
-    scaling.suspend("arable", GROUP)
+    scaling.suspend("arable", GROUP, 1)
     scaling.resume("arable")
     assert group.suspended == {"AZRebalance", "Terminate"}
 
@@ -100,7 +100,7 @@ def test_an_attempt_that_was_cut_off_is_not_taken_for_somebody_elses(monkeypatch
 def test_all_suspended_by_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     group = Group(*scaling.PROCESSES)
     use(monkeypatch, group)
-    assert scaling.suspend("arable", GROUP) == {"processes": []}
+    assert scaling.suspend("arable", GROUP, 1) == {"processes": []}
     assert scaling.resume("arable") == {"processes": []}
     assert group.suspended == set(scaling.PROCESSES)
 
@@ -108,7 +108,7 @@ def test_all_suspended_by_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_group_that_is_gone_is_nothing_to_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     group = Group()
     use(monkeypatch, group)
-    scaling.suspend("arable", GROUP)
+    scaling.suspend("arable", GROUP, 1)
     group.there = False
     scaling.resume("arable")
     assert scaling.resume("arable") == {"processes": []}
@@ -147,7 +147,7 @@ class Bucket:
 
 COMMAND = (
     f"aws autoscaling resume-processes --region eu-central-1 --auto-scaling-group-name {GROUP} "
-    "--scaling-processes AZRebalance AlarmNotification InstanceRefresh Launch ReplaceUnhealthy "
+    "--scaling-processes AZRebalance AlarmNotification InstanceRefresh ReplaceUnhealthy "
     "ScheduledActions"
 )
 RECEIPT = {
@@ -178,7 +178,7 @@ def test_what_stays_suspended_is_told_with_the_command_that_resumes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table, told, bucket = telling(monkeypatch, Group())
-    scaling.suspend("arable", GROUP)
+    scaling.suspend("arable", GROUP, 1)
     answer = tell_suspended({"environment": "arable", "receipt": RECEIPT}, None)
     [warning] = answer["warnings"]
     assert (warning["where"], warning["next"].endswith(COMMAND)) == (GROUP, True)
@@ -193,7 +193,7 @@ def test_what_stays_suspended_is_told_with_the_command_that_resumes_it(
 
 def test_a_failure_has_no_receipt_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     _, told, bucket = telling(monkeypatch, Group())
-    scaling.suspend("arable", GROUP)
+    scaling.suspend("arable", GROUP, 1)
     answer = tell_suspended({"environment": "arable", "receipt": None}, None)
     assert (answer["receipt"], bucket.objects, len(told.events)) == (None, {}, 1)
 
@@ -203,3 +203,33 @@ def test_what_was_resumed_after_all_is_not_told(monkeypatch: pytest.MonkeyPatch)
     answer = tell_suspended({"environment": "arable", "receipt": RECEIPT}, None)
     assert answer == {"warnings": [], "next": "", "receipt": RECEIPT}
     assert (told.events, bucket.objects) == ([], {})
+
+
+def test_a_release_has_its_servers_from_the_suspension_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, Group(*scaling.PROCESSES))
+    assert not scaling.held("arable", 1)
+    suspend_scaling(EVENT, None)
+    assert scaling.held("arable", 1)
+    assert not scaling.held("arable", 2), "the next holder has not begun"
+    resume_scaling({"environment": "arable"}, None)
+    assert not scaling.held("arable", 1)
+
+
+def test_launching_that_was_stopped_goes_on_when_a_release_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = Group()
+    use(monkeypatch, group)
+    scaling.stop_launching("arable", GROUP)
+    scaling.stop_launching("arable", GROUP)
+    assert group.suspended == {"Launch"}
+    scaling.suspend("arable", GROUP, 1)
+    assert scaling.resume("arable") == {"processes": [*sorted(scaling.PROCESSES), "Launch"]}
+    assert group.suspended == set()
+    assert scaling.resume("arable") == {"processes": []}
+
+
+def test_launching_that_somebody_else_stopped_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = Group("Launch")
+    use(monkeypatch, group)
+    scaling.stop_launching("arable", GROUP)
+    scaling.resume("arable")
+    assert group.suspended == {"Launch"}

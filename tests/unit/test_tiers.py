@@ -131,6 +131,30 @@ def test_load_balancer(environment: dict[str, Any]) -> None:
     assert given["IncludeWww"] == "true"
 
 
+def test_scaling_in_the_tiers_that_have_its_metrics(environment: dict[str, Any]) -> None:
+    outputs = dict(OUTPUTS)
+    outputs["web"] = {
+        "AutoScalingGroupName": "group",
+        "TargetGroupArn": "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123",
+    }
+    for scaling, wanted in (
+        ({}, ("0", "0")),
+        ({"cpuPercent": 60, "requestsPerTarget": 0}, ("60", "0")),
+        ({"cpuPercent": 0, "requestsPerTarget": 900}, ("0", "900")),
+    ):
+        environment["web"]["scaling"] = scaling
+        web = tiers.parameters("web", environment, outputs, SETTINGS)
+        balancer = tiers.parameters("load_balancer", environment, outputs, SETTINGS)
+        assert (web["CpuPercent"], balancer["RequestsPerTarget"]) == wanted
+        assert balancer["TargetGroupFullName"] == "targetgroup/web/0123"
+        assert balancer["AutoScalingGroupName"] == "group"
+
+
+def test_an_environment_that_was_recorded_before_there_was_scaling(environment: dict[str, Any]) -> None:
+    del environment["web"]["scaling"]
+    assert tiers.parameters("web", environment, OUTPUTS, SETTINGS)["CpuPercent"] == "0"
+
+
 def test_an_output_that_is_missing_is_named(environment: dict[str, Any]) -> None:
     outputs = {**OUTPUTS, "network": {"VpcId": "vpc-1"}}
     with pytest.raises(TierFailed, match="WebSubnetIds"):

@@ -30,7 +30,7 @@ from ministack.services import eventbridge, stepfunctions
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTION = "test"
-MACHINES = ("RunCommand", "DeployTier", "RollOut", "CleanUp", "Release", "CheckDrift", "TearDown")
+MACHINES = ("RunCommand", "DeployTier", "RollOut", "JoinHost", "CleanUp", "Release", "CheckDrift", "TearDown")
 _NAMES = {name: re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower() for name in MACHINES}
 STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 PREFIX = "arn:aws:lambda:us-east-1:000000000000:function:"
@@ -58,6 +58,8 @@ SHORT = {
     "ImagesSeconds": "0.3",
     "ResumeSeconds": "0.3",
     "ResumePauseSeconds": "1",
+    "ReleaseSeconds": "0.3",
+    "AgentSeconds": "0.3",
 }
 # For all other tests no deadline may pass only because the machine that they run on is busy.
 PATIENT = {**dict.fromkeys(SHORT, "600"), "PollSeconds": SHORT["PollSeconds"]}

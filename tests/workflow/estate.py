@@ -28,6 +28,7 @@ from tests.workflow.fleet import ENVIRONMENT, OUTPUTS, fleet, request
 Json = dict[str, Any]
 
 SERVERS = ("i-1", "i-2")
+OTHER = "arn:aws:states:us-east-1:000000000000:execution:slipway-release:other"
 GROUP = OUTPUTS["web"]["AutoScalingGroupName"]
 MIGRATION = "20261122100000"
 SURROUNDINGS = {
@@ -47,6 +48,7 @@ SHIPPED = (
     *("CreateRestorePoint", "CheckRestorePoint"),
     "RemedyStanding",
     *("StartCommand", "CheckCommand", "CheckCommands", "DrainServers", "CheckDrained", "RestoreServers"),
+    *("PlanJoin", "CheckNewcomer", "StartJoinCommand", "CompleteJoin"),
     *("CheckTargets", "PlanRollBack", "VerifyRelease", "RecordRelease", "Notify", "ExplainFailure"),
 )
 # Those of the tear-down, which no fleet stands in for.
@@ -81,6 +83,7 @@ class Estate:
         self.servers: dict[str, Json] = {
             name: {"release": previous, "in": True, "staged": {previous} - {None}} for name in SERVERS
         }
+        self.other: str | None = None  # another release that runs; in service or not
         self.suspended: set[str] = set()
         self.policies: list[str] = []  # that somebody has attached to the servers' role
         self.drain_seconds = 300
@@ -133,19 +136,46 @@ class Estate:
         holder: str | None = self.items.get(("ENVIRONMENT#arable", "LOCK"), {}).get("holder")
         return holder
 
+    def in_service(self) -> dict[str, Json]:
+        """The servers that Auto Scaling has let in."""
+        return {name: one for name, one in self.servers.items() if _state(one) == "InService"}
+
+    def launch(self, name: str = "i-3") -> None:
+        """Auto Scaling launches a server, and waits for its lifecycle action."""
+        self.servers[name] = {"release": None, "in": False, "staged": set(), "state": "Pending:Wait"}
+
+    def holds(self, its_servers: bool) -> None:
+        """Another release runs, and has its servers already or waits for all of the group."""
+        self.other = OTHER
+        lock = {"holder": OTHER, "of": OTHER, "fence": 7, "release": "r0", "request": "{}", "since": "now"}
+        self.items["ENVIRONMENT#arable", "LOCK"] = {"pk": "ENVIRONMENT#arable", "sk": "LOCK", **lock}
+        if its_servers:
+            scaling = {"group": GROUP, "processes": "", "fence": 7}
+            self.items["ENVIRONMENT#arable", "SCALING"] = {
+                "pk": "ENVIRONMENT#arable",
+                "sk": "SCALING",
+                **scaling,
+            }
+
+    def time_out(self) -> None:
+        """The hook's time is over: servers that are still waited for are ended."""
+        for name in [name for name, one in self.servers.items() if _state(one) != "InService"]:
+            del self.servers[name]
+
     def releases(self) -> set[str | None]:
         """What the servers have."""
-        return {server["release"] for server in self.servers.values()}
+        return {server["release"] for server in self.in_service().values()}
 
     def all_in(self, healthy: bool = True) -> bool:
         """Whether every server is in the load balancer (and healthy there)."""
         wanted = ("healthy",) if healthy else ("healthy", "unhealthy")
-        return all(self._target(name)["TargetHealth"]["State"] in wanted for name in self.servers)
+        return all(self._target(name)["TargetHealth"]["State"] in wanted for name in self.in_service())
 
     def became_current(self, release: str) -> None:
         """It was released before, and succeeded."""
         self.serves = release
-        records.set_current(self._environment(), {"id": release}, 0, OUTPUTS)
+        named = {"id": release, "artifact": f"s3://artifacts/releases/{release}.tar.gz", "sha256": "0" * 64}
+        records.set_current(self._environment(), named, 0, OUTPUTS)
 
     def slow_down(self) -> None:
         """From now on whatever is waited for takes its looks again."""
@@ -159,6 +189,7 @@ class Estate:
         self.never.clear()
         self.missing.clear()
         self.sickly = self.refusals = 0
+        self.other = None
         self.wanted = {**self.wanted, "plan": False}
 
     def receipt(self, execution: str) -> Json | None:
@@ -226,7 +257,11 @@ class Estate:
             autoscaling: {
                 "group": self._group,
                 "activities": lambda _name: [],
-                "members": lambda servers: {name: _instance(name) for name in servers},
+                "members": lambda servers: {
+                    name: _instance(name, self.servers[name]) for name in servers if name in self.servers
+                },
+                "heartbeat": lambda action: self._awaited(action["EC2InstanceId"]),
+                "complete": self._complete,
                 "suspend": lambda _name, processes: self.suspended.update(processes),
                 "resume": self._resume,
             },
@@ -259,7 +294,10 @@ class Estate:
             },
             ssm: {
                 "agents": lambda servers: {
-                    name: {"PingStatus": "Online", "IPAddress": "10.0.0.1"} for name in servers
+                    name: {"PingStatus": "Online", "IPAddress": "10.0.0.1"}
+                    for name in servers
+                    if name in self.in_service()
+                    or (name in self.servers and not self._waits(("agent", name)))
                 },
                 "send": self._send,
                 "commands": lambda document, mark: [
@@ -347,6 +385,8 @@ class Estate:
         holds = {
             None: True,
             "attribute_not_exists(pk)": there is None,
+            "attribute_not_exists(pk) OR execution = :execution": there is None
+            or there.get("execution") == given.get(":execution"),
             "fence = :seen": there is not None and fence == given.get(":seen"),
             "attribute_not_exists(pk) OR fence <= :fence": there is None or fence <= given.get(":fence", -1),
         }[condition]
@@ -355,6 +395,9 @@ class Estate:
         return holds
 
     def _execution(self, arn: str) -> Json:
+        if arn == OTHER:
+            waits = self.other is not None and (self.looks == 0 or self._waits("other release"))
+            return {"status": "RUNNING" if waits else "SUCCEEDED"}
         assert self._engine is not None
         return self._engine.described(arn)
 
@@ -453,7 +496,7 @@ class Estate:
     # Servers
 
     def _group(self, _name: str) -> Json:
-        instances = [_instance(name) for name in self.servers]
+        instances = [_instance(name, server) for name, server in self.servers.items()]
         missing = "servers" in self.never or self._waits("servers")
         return {
             "AutoScalingGroupName": GROUP,
@@ -472,7 +515,7 @@ class Estate:
 
     def _health(self, _group: str) -> list[Json]:
         """A target that is out, and has no connection any more, is not listed."""
-        found = [self._target(name) for name in self.servers]
+        found = [self._target(name) for name in self.in_service()]
         return [one for one in found if one["TargetHealth"]["State"] != "unused"]
 
     def _target(self, name: str) -> Json:
@@ -487,6 +530,19 @@ class Estate:
         if state == "healthy" and server["release"] is None:
             state = "unhealthy"
         return {"Target": {"Id": name}, "TargetHealth": {"State": state, "Reason": "as modelled"}}
+
+    def _awaited(self, name: str) -> bool:
+        return name in self.servers and _state(self.servers[name]) == "Pending:Wait"
+
+    def _complete(self, action: Mapping[str, str], result: str) -> bool:
+        name = action["EC2InstanceId"]
+        if not self._awaited(name):
+            return False
+        if result == "CONTINUE":
+            self.servers[name] |= {"state": "InService", "in": True}
+        else:
+            del self.servers[name]
+        return True
 
     def _set_drain_seconds(self, _group: str, seconds: int) -> None:
         self.drain_seconds = seconds
@@ -601,6 +657,8 @@ class Estate:
         ]
 
     def _step(self, step: str, name: str, parameters: Mapping[str, str]) -> Json:
+        if name not in self.servers:
+            return {"step": step, "ok": False, "reason": "the server is gone"}
         server = self.servers[name]
         told: Json = {"step": step, "ok": True}
         if step == "stage":
@@ -651,11 +709,15 @@ def _tier_of(stack: str) -> str:
     return stack.removeprefix("slipway-arable-").replace("-", "_")
 
 
-def _instance(name: str) -> Json:
+def _state(server: Mapping[str, Any]) -> str:
+    return str(server.get("state", "InService"))
+
+
+def _instance(name: str, server: Mapping[str, Any]) -> Json:
     return {
         "InstanceId": name,
         "AvailabilityZone": "us-east-1a",
-        "LifecycleState": "InService",
+        "LifecycleState": _state(server),
         "HealthStatus": "Healthy",
     }
 

@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from slipway import joining, waves
 from slipway import plan as plans
-from slipway import waves
 from tests.workflow.engine import PREFIX, Answer, Functions, TaskError
 
 SERVERS = ("i-1", "i-2")
@@ -141,6 +141,12 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "CheckStanding": always({**NOTHING, "certificateDays": 100}),
         "RecordDrift": always(recorded()),
         "RecordAnnounced": always({}),
+        "PlanJoin": then(always(join("wanted")), always(join("ready"))),
+        "CheckNewcomer": always({"status": "online", "detail": "Online"}),
+        "StartJoinCommand": lambda payload: reported(
+            succeeded({**payload, "servers": [payload["action"]["EC2InstanceId"]]}), "r1"
+        ),
+        "CompleteJoin": lambda payload: {"status": "abandoned" if payload["failure"] else "joined"},
     }
     unknown = overrides.keys() - answers.keys()
     if unknown:
@@ -177,6 +183,35 @@ def recorded(found: bool = False, gone: bool = False, remedy: bool = False) -> d
         "gone": told if gone else None,
         "remedy": ["security_group_open|web|sgr-1"] if remedy else [],
     }
+
+
+def launched(server: str = "i-3", token: str = "token-1") -> dict[str, Any]:
+    """EventBridge's event about a new server."""
+    detail = {
+        "LifecycleActionToken": token,
+        "AutoScalingGroupName": "slipway-arable-web-Group",
+        "LifecycleHookName": "slipway-arable-web-JoinHook",
+        "EC2InstanceId": server,
+        "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
+        "NotificationMetadata": "arable",
+        "Origin": "EC2",
+        "Destination": "AutoScalingGroup",
+    }
+    return {"detail-type": "EC2 Instance-launch Lifecycle Action", "detail": detail}
+
+
+def join(status: str, release: str = "r1") -> dict[str, Any]:
+    """Of PlanJoin."""
+    current = {"environment": ENVIRONMENT, "release": {**RELEASE, "id": release}, "outputs": OUTPUTS}
+    steps = joining.steps(current, "us-east-1") if status == "wanted" else []
+    return {"status": status, "release": release, "of": joining.digest(current), "steps": steps}
+
+
+def reported(told: dict[str, Any], release: str) -> dict[str, Any]:
+    """A step's answer, in which the server says what it has."""
+    for one in told["results"]:
+        one["result"] |= {"release": release}
+    return told
 
 
 def locked(fence: int) -> Answer:

@@ -73,6 +73,10 @@ def some_metrics(_arn: str) -> Mapping[str, Any]:
     return {"Namespace": "slipway", "MetricData": [{"MetricName": "x", "Value": 1}]}
 
 
+def a_lifecycle_action(arn: str) -> Mapping[str, Any]:
+    return {"AutoScalingGroupName": last(arn), "LifecycleHookName": "x", "InstanceId": "i-0123456789abcdef0"}
+
+
 def a_snapshot(arn: str) -> Mapping[str, Any]:
     return {"DBSnapshotIdentifier": last(arn, ":"), "DBInstanceIdentifier": last(arn, ":")}
 
@@ -81,6 +85,16 @@ def a_snapshot(arn: str) -> Mapping[str, Any]:
 # An action that AWS knows no resource for needs no line: it is asked with any arguments.
 CALLS: dict[str, tuple[str, str, Arguments]] = {
     "acm:DescribeCertificate": ("acm", "describe_certificate", lambda arn: {"CertificateArn": arn}),
+    "autoscaling:CompleteLifecycleAction": (
+        "autoscaling",
+        "complete_lifecycle_action",
+        lambda arn: {**a_lifecycle_action(arn), "LifecycleActionResult": "ABANDON"},
+    ),
+    "autoscaling:RecordLifecycleActionHeartbeat": (
+        "autoscaling",
+        "record_lifecycle_action_heartbeat",
+        a_lifecycle_action,
+    ),
     "autoscaling:ResumeProcesses": ("autoscaling", "resume_processes", a_group),
     "autoscaling:SuspendProcesses": ("autoscaling", "suspend_processes", a_group),
     "cloudformation:CreateChangeSet": ("cloudformation", "create_change_set", a_new_change_set),
@@ -496,6 +510,19 @@ def test_the_clean_ups_rule_starts_it_with_a_role_that_may(world: World) -> None
             world.plane.clean_ups(1, failed, within=1)
 
 
+def test_the_join_s_rule_has_a_role_that_may_start_it_and_nothing_else(world: World) -> None:
+    events = world.client("events")
+    rules = [rule["Name"] for rule in events.list_rules()["Rules"] if "JoinHost" in rule["Name"]]
+    [target] = [one for name in rules for one in events.list_targets_by_rule(Rule=name)["Targets"]]
+    machine = world.machine("JoinHost")["stateMachineArn"]
+    assert target["Arn"] == machine
+    [statement] = world.statements(last(target["RoleArn"]))
+    assert (listed(statement["Action"]), listed(statement["Resource"])) == (
+        ["states:StartExecution"],
+        [machine],
+    )
+
+
 # --- CloudFormation ---
 
 
@@ -570,7 +597,7 @@ def test_cloudformation_is_refused_what_is_taken_from_its_role(world: World, act
 
 
 def test_no_role_of_the_orchestrator_is_without_a_case() -> None:
-    """Functions and machines have theirs by themselves, and one rule has a role that SAM makes."""
+    """Functions and machines have theirs by themselves, and some rules have a role that SAM makes."""
     explicit = {
         name for name, resource in template()["Resources"].items() if resource["Type"] == "AWS::IAM::Role"
     }
@@ -584,4 +611,5 @@ def test_no_role_of_the_orchestrator_is_without_a_case() -> None:
         ("CheckDrift", "ScheduleV2"),
         ("CheckDrift", "EventBridgeRule"),
         ("CleanUp", "EventBridgeRule"),
+        ("JoinHost", "EventBridgeRule"),
     ]

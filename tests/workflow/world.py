@@ -149,6 +149,8 @@ class World:
         holds = {
             None: True,
             "attribute_not_exists(pk)": there is None,
+            "attribute_not_exists(pk) OR execution = :execution": there is None
+            or there.get("execution") == given.get(":execution"),
             "fence = :seen": there is not None and there["fence"] == given.get(":seen"),
             "attribute_not_exists(pk) OR fence <= :fence": there is None
             or there["fence"] <= given.get(":fence", -1),

@@ -11,6 +11,7 @@ from tests.workflow.sweep.faults import ALONE, FOR_GOOD, LATE, LATE_DONE, REFUSE
 from tests.workflow.sweep.judge import (
     DIRTY,
     HELD,
+    HOOK,
     MIXED,
     NO_RECEIPT,
     OUT,
@@ -141,6 +142,24 @@ EXCUSES: Sequence[Excuse] = (
         "the ending says it, the next release does it.",
     ),
     Excuse(
+        (HOOK,),
+        r"JoinHost\..*",
+        STOP,
+        "Somebody has stopped the joining: the hook replaces the server within an hour.",
+    ),
+    Excuse(
+        (HOOK,),
+        r"JoinHost\.(CompleteJoin|CompleteAfterFailure)",
+        LASTING,
+        "Auto Scaling cannot be told: the hook replaces the server within an hour.",
+    ),
+    Excuse(
+        (UNTOLD,),
+        r"JoinHost\.(Completed\?|NotifyAbandoned|Abandoned|CompleteAfterFailure)",
+        f"{STOP}|{LASTING}",
+        "The server has been abandoned; the alarm rings, and its execution says why.",
+    ),
+    Excuse(
         (UNTOLD,),
         r"(Release|CleanUp)\.(Notify|NotifyFailure)",
         LASTING,
@@ -158,7 +177,7 @@ EXCUSES: Sequence[Excuse] = (
 
 def remarkable(result: Result) -> tuple[str, ...]:
     """What needs an excuse."""
-    bad = (result.ending,) if result.ending in (DIRTY, UNFINISHED) else ()
+    bad = (result.ending,) if result.ending in (DIRTY, UNFINISHED, HOOK) else ()
     return (*bad, *result.notes)
 
 

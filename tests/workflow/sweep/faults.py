@@ -53,7 +53,7 @@ def troubles(kind: str, resource: str, machine: str) -> Iterator[str]:
     yield STOPPED
     if "lambda" in resource:
         yield from (STOPPED_DONE, STOPPED_LATE)
-    if machine not in ("Release", "CleanUp"):
+    if machine not in ("Release", "CleanUp", "JoinHost"):
         yield ALONE
 
 

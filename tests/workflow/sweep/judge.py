@@ -10,6 +10,9 @@ from tests.workflow.estate import Estate, Json
 
 SUCCEEDED, PLANNED, CLEAN, DIRTY = "Succeeded", "Planned", "FailedClean", "FailedDirty"
 UNFINISHED = "Unfinished"
+# Of a new server: in service with the recorded release; in service without, for a release that waits for it;
+# ended; ended by the hook's time-out; another execution sees to it.
+JOINED, LEFT_TO_IT, ABANDONED, HOOK, ELSEWHERE = "Joined", "Left", "Abandoned", "Hook", "Elsewhere"
 # What may not be as it should be, if that is excused.
 HELD, SUSPENDED, MIXED, OUT = "lock", "suspended", "mixed", "out"
 NO_RECEIPT, UNTOLD, LEFT = "no receipt", "untold", "change sets"
@@ -119,13 +122,56 @@ class Found:
 
     def wrong_afterwards(self, again: Execution) -> Iterator[str]:
         """What is wrong after the release has been started again; `again`: how that ended."""
-        if again.status != "SUCCEEDED":
-            yield f"the next release ended {again.status}: {again.cause}"
-        if self.estate.releases() != {"r2"} or not self.estate.all_in():
-            yield f"the next release left {self.estate.servers}"
-        if self.estate.holder() is not None or self.estate.suspended:
-            yield f"the next release left {self.estate.holder()} and {self.estate.suspended}"
-        yield from migrated_twice(self.estate)
+        return afterwards(self.estate, again)
+
+
+@dataclass
+class Newcomer:
+    """What there is after a new server's joining, before the hook's time is over."""
+
+    estate: Estate
+    scenario: str
+    execution: Execution
+
+    def ending(self) -> str:
+        server = self.estate.servers.get("i-3")
+        if server is None:
+            return ABANDONED
+        if "i-3" in self.estate.in_service():
+            return JOINED if server["release"] else LEFT_TO_IT
+        return ELSEWHERE if self.execution.path[-1].endswith(".NothingToDo") else HOOK
+
+    def notes(self) -> Iterator[str]:
+        told = [kind for kind, _ in self.estate.announced]
+        if self.ending() == ABANDONED and "server abandoned" not in told:
+            yield UNTOLD
+
+    def wrong(self) -> Iterator[str]:
+        others = {name: one for name, one in self.estate.servers.items() if name != "i-3"}
+        if any(one["release"] != "r1" or not one["in"] for one in others.values()) or self.estate.dark:
+            yield f"it did something to others: {others}"
+        ending = self.ending()
+        if ending == JOINED and self.estate.servers["i-3"]["release"] != "r1":
+            yield f"it has {self.estate.servers['i-3']}"
+        if ending == LEFT_TO_IT and self.scenario != "join, left":
+            yield "it is in service without a release"
+        if ending == ELSEWHERE and self.scenario != "join, twice":
+            yield "nobody sees to it"
+        if ending in (HOOK, ABANDONED) and self.execution.status == "SUCCEEDED":
+            yield "nobody is told, and the alarm does not ring"
+        if ending == HOOK and self.execution.status == "FAILED" and not self.execution.cause.get("next"):
+            yield f"the failure is not explained: {self.execution.cause}"
+
+
+def afterwards(estate: Estate, again: Execution) -> Iterator[str]:
+    """What is wrong after a release that was started when all was over; `again`: how that ended."""
+    if again.status != "SUCCEEDED":
+        yield f"the next release ended {again.status}: {again.cause}"
+    if estate.releases() != {"r2"} or not estate.all_in():
+        yield f"the next release left {estate.servers}"
+    if estate.holder() is not None or estate.suspended:
+        yield f"the next release left {estate.holder()} and {estate.suspended}"
+    yield from migrated_twice(estate)
 
 
 def _nothing_to_do(execution: Execution) -> bool:

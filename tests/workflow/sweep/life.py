@@ -1,4 +1,5 @@
-"""One case from its beginning to its end: a release, what befalls it, the clean-ups, the next release."""
+"""One case from its beginning to its end: a release (or a new server's joining), what befalls it, the
+clean-ups, the next release."""
 
 from __future__ import annotations
 
@@ -15,9 +16,10 @@ from ministack.services import eventbridge
 from tests.contract.shipped import template
 from tests.workflow.engine import Engine, Execution, Fault, Stop
 from tests.workflow.estate import Estate, Json
+from tests.workflow.fleet import launched
 from tests.workflow.sweep.cases import Case, Result, all_states
 from tests.workflow.sweep.faults import trouble
-from tests.workflow.sweep.judge import Found
+from tests.workflow.sweep.judge import Found, Newcomer, afterwards
 from tests.workflow.sweep.scenarios import SCENARIOS, Scenario
 
 GIVEN = {"environment": "arable"}
@@ -27,15 +29,18 @@ def walk(name: str) -> list[str]:
     """The states that the scenario enters by itself, those of its clean-up too."""
     scenario = SCENARIOS[name]
     with _world(scenario) as (estate, engine):
-        _begin(scenario, estate, engine, None)
-        _clean_up(engine)
+        if scenario.join:
+            engine.run(launched(), "JoinHost", within=600)
+        else:
+            _begin(scenario, estate, engine, None)
+            _clean_up(engine)
         return [mark for mark in engine.path() if "before" not in mark.split(".")[0]]
 
 
 def run(case: Case) -> Result:
     """One case; never raises."""
     try:
-        return _run(case)
+        return _join(case) if SCENARIOS[case.scenario].join else _run(case)
     except Exception:
         return Result(case, "none", "none", (), (traceback.format_exc(),))
 
@@ -59,6 +64,30 @@ def _run(case: Case) -> Result:
         again = engine.run(GIVEN, name="next", within=600)
         wrong += found.wrong_afterwards(again)
         return Result(case, ending, fleet, notes, tuple(wrong), tuple(path))
+
+
+def _join(case: Case) -> Result:
+    """A new server, what befalls its joining, the hook's time-out, the next release."""
+    scenario = SCENARIOS[case.scenario]
+    resource = all_states()[case.state].get("Resource", "")
+    with _world(scenario) as (estate, engine):
+        engine.inject(trouble(case.fault, case.mark, case.nth, resource))
+        execution = engine.run(launched(), "JoinHost", within=600)
+        engine.settle()
+        hit = engine.hit()
+        engine.heal()
+        engine.settle()
+        estate.pass_by()
+        found = Newcomer(estate, case.scenario, execution)
+        ending, notes = found.ending(), tuple(found.notes())
+        wrong = [] if hit else ["the fault did not happen"]
+        wrong += found.wrong()
+        estate.time_out()
+        estate.heal()
+        path = engine.path()
+        again = engine.run(GIVEN, name="next", within=600)
+        wrong += afterwards(estate, again)
+        return Result(case, ending, "old", notes, tuple(wrong), tuple(path))
 
 
 @contextmanager

@@ -23,10 +23,15 @@ from tests.workflow.sweep.faults import (
     THROTTLED,
 )
 from tests.workflow.sweep.judge import (
+    ABANDONED,
     CLEAN,
     DIRTY,
+    ELSEWHERE,
     HELD,
+    HOOK,
+    JOINED,
     LEFT,
+    LEFT_TO_IT,
     MIXED,
     NO_RECEIPT,
     OUT,
@@ -57,6 +62,11 @@ been told. (A plan has nothing of all that: it changes nothing, and its output i
 number, what is missing stands under that number in the first two tables.
 
 No call of a function that fails once, whether it had its effect or not, needs a person.
+
+The scenarios of a **new server** ask for it alone: a fault happens to its joining, the hook's time passes,
+then a release is started. In every case the other servers go on serving the recorded release, the new one
+comes into service with that or not at all (but where a release waits for it), and the next release is on
+every server.
 """
 
 WORDS = {
@@ -65,6 +75,11 @@ WORDS = {
     PLANNED: "plan",
     DIRTY: "**PERSON**",
     UNFINISHED: "**BROKEN OFF**",
+    JOINED: "joined",
+    LEFT_TO_IT: "left",
+    ABANDONED: "abandoned",
+    HOOK: "**HOOK**",
+    ELSEWHERE: "elsewhere",
 }
 ENDINGS = {
     SUCCEEDED: "Succeeded: every server has the new release",
@@ -72,6 +87,11 @@ ENDINGS = {
     PLANNED: "the plan is told",
     DIRTY: "FailedDirty: the alarm rings, and the explanation says what to do",
     UNFINISHED: "the clean-up did not come to its end: the alarm rings, and the next release finishes it",
+    JOINED: "a new server serves the recorded release",
+    LEFT_TO_IT: "a new server is in service without a release, for one that waits for it and prepares it",
+    ABANDONED: "a new server is ended and replaced, and it is told why",
+    HOOK: "nobody completes the lifecycle action: the hook's time-out ends the new server, the alarm rings",
+    ELSEWHERE: "another execution sees to the new server",
 }
 MEANT = {
     THROTTLED: "the service that is called (Lambda; Step Functions for a child) throttles two calls",
@@ -109,7 +129,7 @@ def page(results: Sequence[Result]) -> str:
     """The document: what needs a person, what else is not as it should be, and every case."""
     found = _excused(results)
     serious = {
-        one for one, covered in found.items() if any(note in (DIRTY, UNFINISHED) for _, note in covered)
+        one for one, covered in found.items() if any(note in (DIRTY, UNFINISHED, HOOK) for _, note in covered)
     }
     lines = [
         *_opening(results),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from slipway import records
 from tests.workflow.engine import SHORT, Stop
 from tests.workflow.estate import Estate
 from tests.workflow.fleet import request
@@ -16,9 +17,10 @@ SECONDS = dict.fromkeys(SHORT.keys() - {"PollSeconds"}, NO_END)
 
 @dataclass(frozen=True)
 class Scenario:
-    """A way that a release can take. `arrange` prepares the estate; `stop`: where it is stopped, `lost`: and
-    nobody is told of that, so that the next release (the one that the faults befall) finds it; `over`: waits
-    that have no time (what is refused for good would be tried again for ever)."""
+    """A way that a release can take, or (`join`) a new server's. `arrange` prepares the estate; `stop`: where
+    it is stopped, `lost`: and nobody is told of that, so that the next release (the one that the faults
+    befall) finds it; `over`: waits that have no time (what is refused for good would be tried again for
+    ever)."""
 
     says: str
     arrange: Callable[[Estate], None] = lambda estate: None
@@ -28,6 +30,7 @@ class Scenario:
     lost: bool = False
     over: tuple[str, ...] = ("ResumeSeconds",)
     plan: bool = False
+    join: bool = False
 
     def seconds(self) -> dict[str, str]:
         return {**SECONDS, **dict.fromkeys(self.over, OVER)}
@@ -92,6 +95,21 @@ def _side_by_side(estate: Estate) -> None:
 def _bad_beside(estate: Estate) -> None:
     _side_by_side(estate)
     estate.bad.add(("r2", "i-2"))
+
+
+def _join(*bad: tuple[str, str], held: bool | None = None, claimed: bool = False) -> Callable[[Estate], None]:
+    """A new server. `held`: another release has its servers (or, False, waits for all of the group);
+    `claimed`: another execution sees to it."""
+
+    def arrange(estate: Estate) -> None:
+        estate.bad.update(bad)
+        estate.launch()
+        if held is not None:
+            estate.holds(its_servers=held)
+        if claimed:
+            records.claim_join("arable", "token-1", "arn:another")
+
+    return arrange
 
 
 _HALF_WAY = Stop("RollOut/roll-out.RestoreServers", nth=2)
@@ -175,5 +193,24 @@ SCENARIOS: Mapping[str, Scenario] = {
     "no tier": Scenario("a stack is never done", _never("tier"), over=("TierSeconds", "ResumeSeconds")),
     "no answer": Scenario(
         "a step is never done", _never("command:configure"), over=("DeliverySeconds", "ResumeSeconds")
+    ),
+    "join": Scenario(
+        "a new server between two releases; everything has to be waited for", _join(), looks=1, join=True
+    ),
+    "join, waits": Scenario(
+        "a new server while a release has its servers", _join(held=True), looks=1, join=True
+    ),
+    "join, bad": Scenario(
+        "a new server that cannot activate the recorded release", _join(("r1", "i-3")), join=True
+    ),
+    "join, left": Scenario(
+        "a new server that cannot, while a release waits for it", _join(("r1", "i-3"), held=False), join=True
+    ),
+    "join, twice": Scenario("a new server that another execution sees to", _join(claimed=True), join=True),
+    "join, too long": Scenario(
+        "a new server that waits for a release too long",
+        _join(held=True),
+        over=("ReleaseSeconds", "ResumeSeconds"),
+        join=True,
     ),
 }

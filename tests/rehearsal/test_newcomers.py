@@ -18,6 +18,7 @@ from tests.rehearsal.faults import (
     hold,
     kill,
     let_go,
+    mend,
     not_hurt,
     order,
     put_right,
@@ -138,6 +139,7 @@ def test_a_server_that_comes_while_a_release_fails_has_the_former_release(
         all_serve(region, 3, serving)
     not_hurt(region, seen, {serving, given["release"]["id"]})
     put_right(region, ended)
+    mend(region)
     assert [one["status"] for one in joined.values()] == ["SUCCEEDED"]
 
 

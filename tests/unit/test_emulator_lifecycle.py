@@ -32,7 +32,7 @@ class World:
         autoscaling._asgs[NAME] = self.group
         self.put(default)
         self.hooks = lifecycle.Hooks(lambda _group: setattr(self, "changed", self.changed + 1))
-        patch.setattr(lifecycle.time, "monotonic", lambda: self.now)
+        patch.setattr("rehearsal.emulator.lifecycle.time.monotonic", lambda: self.now)
         patch.setattr(eventbridge, "_put_events", self._put_events)
 
     def put(self, default: str) -> None:

@@ -20,6 +20,8 @@ RELIES_ON = (
     ("services.alb", "_tg_attrs"),
     ("services.alb", "_tgs"),
     ("services.autoscaling", "_asgs"),
+    ("services.autoscaling", "_hooks"),
+    ("services.autoscaling", "_policies"),
     ("services.cloudformation.drift", "_read_lambda_function"),
     ("services.cloudformation.drift", "_read_iam_role"),
     ("services.cloudformation.provisioners", "_r53_record_set_build_rs"),
@@ -195,6 +197,24 @@ def _group(name: str, props: Properties) -> dict[str, Any] | None:
             ],
         },
     )
+
+
+def _hook(name: str, props: Properties) -> dict[str, Any] | None:
+    group = props.get("AutoScalingGroupName")
+    found = ministack("services.autoscaling")._hooks.get(f"{group}/{name}")
+    return None if found is None else taken(props, found)
+
+
+def _policy(arn: str, props: Properties) -> dict[str, Any] | None:
+    policies = ministack("services.autoscaling")._policies.values()
+    found = next((one for one in policies if one["PolicyARN"] == arn), None)
+    if found is None:
+        return None
+    tracked = dict(found.get("TargetTrackingConfiguration") or {})
+    wanted = (props.get("TargetTrackingConfiguration") or {}).get("TargetValue")
+    if wanted is not None and float(wanted) == float(tracked.get("TargetValue", -1)):
+        tracked["TargetValue"] = wanted  # 60 and "60" and 60.0 are one target
+    return taken(props, {**found, "TargetTrackingConfiguration": tracked or None})
 
 
 # Names and certificates
@@ -415,6 +435,24 @@ READERS: Readers = {
                 *("MinSize", "MaxSize", "DesiredCapacity", "HealthCheckType", "HealthCheckGracePeriod"),
                 *("TerminationPolicies", "NewInstancesProtectedFromScaleIn", "LaunchTemplate"),
                 *("VPCZoneIdentifier", "TargetGroupARNs", "Cooldown"),
+            }
+        ),
+    ),
+    "AWS::AutoScaling::LifecycleHook": (
+        _hook,
+        frozenset(
+            {
+                *("AutoScalingGroupName", "LifecycleHookName", "LifecycleTransition", "DefaultResult"),
+                *("HeartbeatTimeout", "NotificationMetadata", "NotificationTargetARN", "RoleARN"),
+            }
+        ),
+    ),
+    "AWS::AutoScaling::ScalingPolicy": (
+        _policy,
+        frozenset(
+            {
+                *("AutoScalingGroupName", "PolicyType", "EstimatedInstanceWarmup"),
+                "TargetTrackingConfiguration",
             }
         ),
     ),

@@ -258,6 +258,19 @@ def _larger(stacks: Stacks) -> None:
     )
 
 
+def _lets_anybody_in(stacks: Stacks) -> None:
+    group, scaling = stacks.physical("web", "Group"), stacks.plane.client("autoscaling")
+    [hook] = scaling.describe_lifecycle_hooks(AutoScalingGroupName=group)["LifecycleHooks"]
+    scaling.put_lifecycle_hook(**{**hook, "DefaultResult": "CONTINUE"})
+
+
+def _hook_deleted(stacks: Stacks) -> None:
+    stacks.plane.client("autoscaling").delete_lifecycle_hook(
+        AutoScalingGroupName=stacks.physical("web", "Group"),
+        LifecycleHookName=stacks.physical("web", "JoinHook"),
+    )
+
+
 def _drains_long(stacks: Stacks) -> None:
     stacks.plane.client("elbv2").modify_target_group_attributes(
         TargetGroupArn=stacks.physical("web", "TargetGroup"),
@@ -298,6 +311,8 @@ TAMPERINGS: dict[str, tuple[str, Tampering, dict[str, list[str] | str]]] = {
     "certificate tagged": ("certificate", _certificate_tagged, {"Certificate": ["/Tags/3"]}),
     "inline policy": ("web", _inline_policy, {"Role": ["/Policies/2"]}),
     "larger": ("web", _larger, {"Group": ["/MaxSize"]}),
+    "lets anybody in": ("web", _lets_anybody_in, {"JoinHook": ["/DefaultResult"]}),
+    "hook deleted": ("web", _hook_deleted, {"JoinHook": "DELETED"}),
     "drains long": ("web", _drains_long, {"TargetGroup": ["/TargetGroupAttributes/0/Value"]}),
     "another path": ("web", _another_path, {"TargetGroup": ["/HealthCheckPath"]}),
 }  # fmt: skip

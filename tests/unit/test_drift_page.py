@@ -284,6 +284,13 @@ def test_since_is_the_first_time_and_who_is_told() -> None:
     )
 
 
+def test_a_remedy_that_was_begun_is_told() -> None:
+    arn = "arn:aws:states:eu-central-1:123456789012:execution:slipway-check-drift:asked"
+    html = read(render(report([finding("imds_open", "low", "web", "i-1", remedied=arn)])))
+    [told] = [node.text for node in html.all("p") if node.looks("course")]
+    assert told.endswith(" · remedy begun by the check asked")
+
+
 @pytest.mark.parametrize(
     ("iso", "shown"),
     [

@@ -63,14 +63,18 @@ def _value(text: str) -> Markup:
 
 
 def _course(entry: Entry) -> Markup:
-    """Since when, how often seen, and by whom if that is known."""
+    """Since when, how often seen, by whom if that is known, and which check has begun to put it right."""
     since = min(filter(None, (said(finding, "since") for finding in entry.findings)), default="")
     seen = max((f["seen"] for f in entry.findings if isinstance(f.get("seen"), int)), default=0)
+    remedied = next(filter(None, (said(finding, "remedied") for finding in entry.findings)), "")
     who = next((f["who"] for f in entry.findings if isinstance(f.get("who"), Mapping)), None)
     parts = [
         joined(["since ", moment(since)]) if since else "",
         f"seen in {counted(seen, 'check')} in a row" if seen > 1 else "new" if seen else "",
         _who(who) if who else "",
+        joined(["remedy begun by the check ", element("code", remedied.rsplit(":", 1)[-1])])
+        if remedied
+        else "",
     ]
     told = joined([part for part in parts if part], " · ")
     return element("p", told, class_="quiet course") if told else Markup("")

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +18,6 @@ from rehearsal.emulator.internals import ministack, replace
 from rehearsal.machines import Count, Counted
 
 RELIES_ON = (
-    ("services.cloudwatch", "handle_request"),
-    ("services.cloudwatch", "_store_datum"),
-    ("services.cloudwatch", "_evaluate_alarm"),
     ("services.cloudwatch", "_get_metric_data"),
     ("services.cloudwatch", "_get_metric_statistics"),
     ("services.cloudwatch", "_p"),
@@ -84,17 +80,14 @@ def minute_of(moment: float) -> int:
 
 
 def install(region: Region) -> None:
-    """Count on a thread; write whenever CloudWatch is asked, where its other writers write."""
+    """Count on a thread; CloudWatch takes it when it is asked next."""
     cloudwatch = ministack("services.cloudwatch")
-    waiting: deque[Point] = deque()
-    replace(cloudwatch, "handle_request", _written_first(waiting))
     for question in ("_get_metric_data", "_get_metric_statistics"):
         replace(cloudwatch, question, _from_the_whole_minute)
-    replace(cloudwatch, "_evaluate_alarm", _others_only)
-    region.background(_watch, region, waiting, name="balancer-metrics")
+    region.background(_watch, region, name="balancer-metrics")
 
 
-def _watch(region: Region, waiting: deque[Point]) -> None:
+def _watch(region: Region) -> None:
     seen: dict[str, Counted] = {}
     while not region.stopping.wait(LOOK_SECONDS - time.time() % LOOK_SECONDS):
         for arn, balancer in region.load_balancers().items():
@@ -105,25 +98,10 @@ def _watch(region: Region, waiting: deque[Point]) -> None:
             except Exception:
                 logger.exception("%s: its counters could not be read", arn)
                 continue
-            waiting.extend(points(arn, seen.get(arn, Counted()), now, minute_of(time.time())))
+            for point in points(arn, seen.get(arn, Counted()), now, minute_of(time.time())):
+                where = (NAMESPACE, point.metric, point.dimensions)
+                region.put_metric(*where, point.value, float(point.minute), "Count")
             seen[arn] = now
-
-
-def _written_first(waiting: deque[Point]) -> Callable[[Any], Any]:
-    """CloudWatch has no lock: what was counted is stored by the thread that answers, before it answers."""
-
-    def make(original: Any) -> Any:
-        async def handle(*request: Any, **more: Any) -> Any:
-            store = ministack("services.cloudwatch")._store_datum
-            while waiting:
-                point = waiting.popleft()
-                where = (NAMESPACE, point.metric, point.dimensions, float(point.minute), "Count")
-                store(*where, point.value, None, None, None)
-            return await original(*request, **more)
-
-        return handle
-
-    return make
 
 
 def _from_the_whole_minute(original: Any) -> Any:
@@ -139,13 +117,3 @@ def _rounded(given: Mapping[str, Any]) -> dict[str, Any]:
     cloudwatch = ministack("services.cloudwatch")
     start = cloudwatch._parse_ts(cloudwatch._p(given, "StartTime", None))
     return {**given, **({} if start is None else {"StartTime": start // MINUTE * MINUTE})}
-
-
-def _others_only(original: Any) -> Any:
-    """The emulator's alarms ignore dimensions: they would add load balancer and group up, and stay silent."""
-
-    def evaluate(alarm: Mapping[str, Any]) -> None:
-        if alarm.get("Namespace") != NAMESPACE:
-            original(alarm)
-
-    return evaluate

@@ -108,6 +108,9 @@ class Region:
     load_balancers: Callable[[], Mapping[str, LoadBalancer]] = dict
     """elbv2: load balancer arn → what stands behind it, of those that are active."""
 
+    put_metric: Callable[..., None] = _not_wired("put_metric")
+    """cloudwatch: takes namespace, name, dimensions, value, seconds since 1970, unit of what was measured."""
+
     front_door: Callable[[], str | None] = lambda: None
     """elbv2: the public address that the host's ports lead to: the newest load balancer that answers."""
 

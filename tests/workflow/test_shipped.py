@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -211,7 +211,7 @@ def test_a_dead_holder_that_nobody_cleaned_up_after_is_cleaned_up_after_by_the_n
     rule = next(
         rule["Name"]
         for rule in region.client("events").list_rules()["Rules"]
-        if "CleanUp" in rule["Name"] or "ReleaseEnded" in rule["Name"]
+        if "ReleaseEnded" in rule["Name"]
     )
     region.client("events").disable_rule(Name=rule)
     try:
@@ -263,6 +263,109 @@ def waiting_for_the_network(region: ControlPlane, seconds: int) -> Iterator[None
     changed = json.loads(shipped) | {"TimeoutSeconds": seconds}
     following = changed["States"]["DeployNetwork"]["Next"]
     changed["States"]["DeployNetwork"] = {"Type": "Wait", "Seconds": 86400, "Next": following}
+    stepfunctions.update_state_machine(stateMachineArn=machine, definition=json.dumps(changed))
+    try:
+        yield
+    finally:
+        stepfunctions.update_state_machine(stateMachineArn=machine, definition=shipped)
+
+
+def test_a_release_that_needs_a_person_rings_the_alarm_and_no_other_does(region: ControlPlane) -> None:
+    """By the machine's log, the filter on it, the metric, the alarm and the topic, to who is subscribed to
+    it. No release before this one, nor any clean-up, needed a person."""
+    with messages(region) as heard:
+        clean = region.start({}, "clean")
+        assert region.ended(clean)["error"] == "FailedClean"
+        [line] = logged(region, clean, "ExecutionFailed")
+        assert line["details"]["error"] == "FailedClean"
+        counted(region, since=int(line["event_timestamp"]) / 1000)
+        assert alarms(region) == []
+
+        with not_to_be_explained(region):
+            dirty = region.start({}, "dirty")
+            assert region.ended(dirty)["error"] == "FailedDirty"
+        [line] = logged(region, dirty, "ExecutionFailed")
+        assert line.keys() >= {"id", "type", "details", "previous_event_id", "event_timestamp"}
+        assert (line["execution_arn"], line["details"]["error"]) == (dirty, "FailedDirty")
+        [told] = heard(180)
+
+    assert (told["AlarmName"], told["NewStateValue"]) == ("slipway-failed-dirty", "ALARM")
+    assert told["Trigger"]["MetricName"] == "FailedDirty"
+    assert alarms(region) == ["ALARM"]
+
+
+@contextmanager
+def messages(region: ControlPlane) -> Iterator[Callable[[float], list[dict[str, Any]]]]:
+    """Waits for what the topic tells somebody who has subscribed to it."""
+    sqs, sns = region.client("sqs"), region.client("sns")
+    queue = sqs.create_queue(QueueName="a-person")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    subscribed = sns.subscribe(TopicArn=region.outputs["TopicArn"], Protocol="sqs", Endpoint=arn)
+
+    def heard(within: float) -> list[dict[str, Any]]:
+        give_up = time.monotonic() + within
+        while time.monotonic() < give_up:
+            found = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages", [])
+            if found:
+                return [json.loads(json.loads(message["Body"])["Message"]) for message in found]
+        raise TimeoutError("nobody was told")
+
+    try:
+        yield heard
+    finally:
+        sns.unsubscribe(SubscriptionArn=subscribed["SubscriptionArn"])
+        sqs.delete_queue(QueueUrl=queue)
+
+
+def logged(region: ControlPlane, execution: str, kind: str) -> list[dict[str, Any]]:
+    """The events of that type in the log that Step Functions writes of an execution."""
+    found = region.client("logs").filter_log_events(
+        logGroupName="/aws/vendedlogs/states/slipway", limit=10_000
+    )
+    lines = [json.loads(event["message"]) for event in found["events"]]
+    return [line for line in lines if (line["execution_arn"], line["type"]) == (execution, kind)]
+
+
+def counted(region: ControlPlane, since: float, within: float = 60) -> None:
+    """Returns once the metric has a value of that minute or a later one; each of them is 0."""
+    cloudwatch, give_up = region.client("cloudwatch"), time.monotonic() + within
+    while True:
+        found = cloudwatch.get_metric_statistics(
+            Namespace="slipway",
+            MetricName="FailedDirty",
+            StartTime=since // 60 * 60,
+            EndTime=time.time() + 60,
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        assert {point["Sum"] for point in found} <= {0.0}
+        if found:
+            return
+        assert time.monotonic() < give_up
+        time.sleep(0.5)
+
+
+def alarms(region: ControlPlane) -> list[str]:
+    """Every time that the alarm for a person began to ring."""
+    cloudwatch = region.client("cloudwatch")
+    history = cloudwatch.describe_alarm_history(
+        AlarmName="slipway-failed-dirty", HistoryItemType="StateUpdate"
+    )["AlarmHistoryItems"]
+    states = [json.loads(item["HistoryData"])["newState"]["stateValue"] for item in history]
+    return [state for state in states if state == "ALARM"]
+
+
+@contextmanager
+def not_to_be_explained(region: ControlPlane) -> Iterator[None]:
+    """The release's machine, whose ExplainFailure fails for good: that calls a person."""
+    stepfunctions, machine = region.client("stepfunctions"), region.outputs["ReleaseStateMachineArn"]
+    shipped = stepfunctions.describe_state_machine(stateMachineArn=machine)["definition"]
+    changed = json.loads(shipped)
+    changed["States"]["ExplainFailure"]["Arguments"]["Payload"]["request"] = "no request"
+    changed["States"]["ExplainFailure"]["Retry"] = []
     stepfunctions.update_state_machine(stateMachineArn=machine, definition=json.dumps(changed))
     try:
         yield

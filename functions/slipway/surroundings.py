@@ -91,7 +91,7 @@ def look(
         "snapshot": of(database, lambda _known: _snapshot(request, execution)),
         "certificate": of(outputs["certificate"], lambda known: _certificate(known["CertificateArn"])),
         "zone": _zone(request["environment"]["domain"], outputs["certificate"], look_up),
-        "quotas": list(_quotas(request["environment"], outputs)),
+        "quotas": [*_quotas(request["environment"], outputs), *_snapshots(request["release"], database)],
     }
     return {**facts, "reports": of(asked, lambda known: _hear(known, patience))}
 
@@ -277,6 +277,14 @@ def _quotas(environment: Json, outputs: Mapping[str, Any]) -> Iterator[dict[str,
         yield _quota(name, "elasticloadbalancing", "L-53DA6B97", "its load balancer", 1, tried(elb.balancers))
     if outputs["web"] is None and STANDARD.match(web["instanceType"]):
         yield from _processors(web)
+
+
+def _snapshots(release: Json, database: Any) -> Iterator[dict[str, Any]]:
+    """Whether migrations are pending is not known yet: then there would have to be room."""
+    if database is not None and release["migrate"] and release["backup"]:
+        name, why = "Manual DB instance snapshots", "a restore point, if migrations are pending,"
+        used = tried(rds.manual_snapshots)
+        yield _quota(name, "rds", "L-272F1212", why, 1, used, must=False)
 
 
 def _processors(web: Json) -> Iterator[dict[str, Any]]:

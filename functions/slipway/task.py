@@ -4,6 +4,7 @@ Slipway's."""
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -48,6 +49,11 @@ LATER = frozenset(
 )
 
 
+# Codes of a call that somebody may not make; all other refusals are about what was asked for.
+FORBIDDEN = re.compile("AccessDenied|Unauthorized|NotAuthorized|AuthorizationError|AuthFailure|Forbidden")
+EXHAUSTED = re.compile("Limit|Quota")
+
+
 def task(work: Handler) -> Handler:
     """A Lambda handler that does `work`.
 
@@ -85,9 +91,17 @@ def named(error: Exception) -> SlipwayError:
     return AwsRefused(
         f"{code}: {message}",
         error.operation_name,
-        "see whether the role of that function permits it",
+        _advice(code, message),
         code=code,
     )
+
+
+def _advice(code: str, message: str) -> str:
+    if FORBIDDEN.search(code) or "not authorized to perform" in message:
+        return "see whether the role of that function permits it"
+    if EXHAUSTED.search(code):
+        return "ask AWS for a higher quota, or remove what is not needed; then try again"
+    return "put right what AWS names, then try again"
 
 
 def _log_failure(work: Handler, error: SlipwayError, started: float) -> None:

@@ -79,6 +79,7 @@ def install(region: Region) -> None:
     wrap_action(rds, "DeleteDBSnapshot", lambda original: _delete_snapshot(region, original))
     rds._ACTION_MAP["RebootDBInstance"] = _reboot_by_api(databases)
     rds._ACTION_MAP["DescribePendingMaintenanceActions"] = _pending_maintenance(region)
+    rds._ACTION_MAP["DescribeAccountAttributes"] = _account_attributes
     notify(
         rds,
         ("ModifyDBParameterGroup", "ResetDBParameterGroup"),
@@ -323,6 +324,19 @@ def _pending_maintenance(region: Region) -> Handler:
         return rds._xml(200, "DescribePendingMaintenanceActionsResponse", maintenance_xml(arn, lines))
 
     return described
+
+
+def _account_attributes(_params: dict[str, Any]) -> Any:
+    """What the account has, counted; of the many quotas that RDS answers, those that somebody asks for."""
+    rds = ministack("services.rds")
+    kept = [one for one in rds._snapshots.values() if one.get("SnapshotType", "manual") == "manual"]
+    quota = (
+        "<AccountQuota><AccountQuotaName>ManualSnapshots</AccountQuotaName>"
+        f"<Used>{len(kept)}</Used><Max>100</Max></AccountQuota>"
+    )
+    result = "DescribeAccountAttributesResult"
+    inner = f"<{result}><AccountQuotas>{quota}</AccountQuotas></{result}>"
+    return rds._xml(200, "DescribeAccountAttributesResponse", inner)
 
 
 def maintenance_xml(arn: str, lines: Sequence[Sequence[str]]) -> str:

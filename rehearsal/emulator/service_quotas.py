@@ -39,6 +39,7 @@ DEFAULTS: Mapping[tuple[str, str], tuple[str, float]] = {
     ("ec2", "L-0263D0A3"): ("EC2-VPC Elastic IPs", 5),
     ("ec2", "L-1216C47A"): ("Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances", 5),
     ("elasticloadbalancing", "L-53DA6B97"): ("Application Load Balancers per Region", 50),
+    ("rds", "L-272F1212"): ("Manual DB instance snapshots", 100),
 }
 APPLIED: Mapping[tuple[str, str], float] = {("ec2", "L-1216C47A"): 256}
 

@@ -48,6 +48,7 @@ WITHOUT_RESOURCE = {
     "elasticloadbalancing:DescribeTargetGroupAttributes",
     "elasticloadbalancing:DescribeTargetGroups",
     "elasticloadbalancing:DescribeTargetHealth",
+    "rds:DescribeAccountAttributes",
     "servicequotas:GetAWSDefaultServiceQuota",
     "ssm:DescribeInstanceInformation",
     "ssm:ListCommandInvocations",

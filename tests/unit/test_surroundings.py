@@ -126,6 +126,14 @@ class Region(Paging, Members):
     def describe_db_snapshots(self, DBSnapshotIdentifier: str) -> dict[str, Any]:
         raise refused("DBSnapshotNotFound")
 
+    def describe_account_attributes(self) -> dict[str, Any]:
+        quotas = [("DBInstances", 3, 40), ("ManualSnapshots", 64, 100)]
+        return {
+            "AccountQuotas": [
+                {"AccountQuotaName": name, "Used": used, "Max": most} for name, used, most in quotas
+            ]
+        }
+
     def describe_certificate(self, CertificateArn: str) -> dict[str, Any]:
         return {"Certificate": {"NotAfter": datetime(2027, 5, 1, tzinfo=UTC)}}
 
@@ -213,7 +221,9 @@ def test_a_next_release(look: Callable[..., dict[str, Any]]) -> None:
     assert facts["maintenance"] == [{"action": "system-update", "at": datetime(2027, 1, 1, tzinfo=UTC)}]
     assert facts["snapshot"] == {"name": "slipway-arable-before-r2-20261122t100000z", "status": None}
     assert facts["zone"]["delegated"] == facts["zone"]["servers"] == ["ns1.example"]
-    assert facts["quotas"] == [], "nothing is to be created"
+    [snapshots] = facts["quotas"]
+    assert (snapshots["code"], snapshots["used"], snapshots["must"]) == ("L-272F1212", 64, False)
+    assert preflight.judged(facts)["warnings"][-1]["where"] == "quota Manual DB instance snapshots"
     [sent] = region.sent
     assert (sent["DocumentName"], sent["InstanceIds"]) == ("slipway-report", ["i-1", "i-2"])
     assert preflight.judged(facts)["problems"] == []

@@ -49,6 +49,22 @@ def test_refused_is_not_transient() -> None:
     assert "ssm:SendCommand" in error.what
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "advice"),
+    [
+        ("AccessDeniedException", "no", "role"),
+        ("UnauthorizedOperation", "no", "role"),
+        ("ValidationError", "User: arn is not authorized to perform: sns:Publish", "role"),
+        ("SnapshotQuotaExceeded", "100 is the most", "quota"),
+        ("AddressLimitExceeded", "5 is the most", "quota"),
+        ("ValidationError", "Stack with id x does not exist", "what AWS names"),
+        ("InvalidParameterValue", "no such zone", "what AWS names"),
+    ],
+)
+def test_the_advice_is_about_the_refusal(code: str, message: str, advice: str) -> None:
+    assert advice in named(refused(code, "Call", message)).next
+
+
 def raising(error: Exception) -> Any:
     @task
     def handler(event: Event, context: Any) -> dict[str, Any]:

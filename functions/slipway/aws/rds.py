@@ -60,6 +60,12 @@ def snapshot(name: str) -> dict[str, Any] | None:
     return dict(answer["DBSnapshots"][0]) if answer["DBSnapshots"] else None
 
 
+def manual_snapshots() -> int:
+    """How many DB snapshots the account keeps in this region that do not go by themselves."""
+    found = client("rds").describe_account_attributes()["AccountQuotas"]
+    return int(next(one["Used"] for one in found if one["AccountQuotaName"] == "ManualSnapshots"))
+
+
 def maintenance(arn: str) -> list[dict[str, Any]]:
     """What RDS is going to do to the DB instance: {"Action", "CurrentApplyDate"?, "ForcedApplyDate"?, …}."""
     answer = client("rds").describe_pending_maintenance_actions(ResourceIdentifier=arn)

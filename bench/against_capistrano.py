@@ -10,7 +10,6 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,7 @@ from bench.contenders import (
     tier,
 )
 from bench.number import Number
-from rehearsal import host, load, release, visit
+from rehearsal import host, load, release, ringing, visit
 from rehearsal.host import say
 
 ROUNDS = 2
@@ -185,8 +184,11 @@ class Contest:
         given = release.first_input(
             name, release.upload(artifact, outputs["ArtifactBucket"]), artifact.sha256
         )
-        given["rollout"] |= {**ALL_AT_ONCE, "alarms": [ALARM]}
-        with ringing(), served.seen(self.paths, self.fleet.addresses) as seen:
+        given["rollout"] |= {**ALL_AT_ONCE, "alarms": [ringing.NAME]}
+        with (
+            ringing.ringing(boto3.client("cloudwatch")),
+            served.seen(self.paths, self.fleet.addresses) as seen,
+        ):
             arn = release.start(outputs["ReleaseStateMachineArn"], given)
             seen.wait(name, LONGEST)
             until = self.in_service(seen, former)
@@ -195,28 +197,6 @@ class Contest:
 
 
 ALL_AT_ONCE = {"strategy": "side_by_side", "canary": 0, "batch": "100%"}
-ALARM = "bench-rings"
-
-
-@contextmanager
-def ringing() -> Iterator[None]:
-    """An alarm of CloudWatch rings."""
-    cloudwatch = boto3.client("cloudwatch")
-    cloudwatch.put_metric_alarm(
-        AlarmName=ALARM,
-        Namespace="bench",
-        MetricName="seconds",
-        Statistic="Average",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=1,
-        ComparisonOperator="GreaterThanThreshold",
-    )
-    cloudwatch.set_alarm_state(AlarmName=ALARM, StateValue="ALARM", StateReason="for the benchmark")
-    try:
-        yield
-    finally:
-        cloudwatch.delete_alarms(AlarmNames=[ALARM])
 
 
 def healthy() -> bool:

@@ -13,6 +13,7 @@ from bench import added
 from bench.number import Number
 from rehearsal import host, release
 from rehearsal.host import say
+from rehearsal.ringing import ringing
 from tools.watch import watch
 
 
@@ -76,29 +77,16 @@ def timed(paths: host.Paths, outputs: Mapping[str, str], name: str) -> Timed:
     return Timed(watched.transitions(), (top.ended - top.began).total_seconds(), hosts)
 
 
-ALARM = "rings"
-
-
 def going_back(paths: host.Paths, outputs: Mapping[str, str]) -> float:
     """Seconds from the moment at which a release to both servers has failed, because an alarm rings, to the
     one at which both serve the one before, healthy."""
-    cloudwatch, states = boto3.client("cloudwatch"), boto3.client("stepfunctions")
-    cloudwatch.put_metric_alarm(
-        AlarmName=ALARM,
-        Namespace="bench",
-        MetricName="seconds",
-        Statistic="Average",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=1,
-        ComparisonOperator="GreaterThanThreshold",
-    )
-    cloudwatch.set_alarm_state(AlarmName=ALARM, StateValue="ALARM", StateReason="the benchmark says so")
+    states = boto3.client("stepfunctions")
     artifact = release.package("2026-11-22.3", paths.run / "releases")
     place = release.upload(artifact, outputs["ArtifactBucket"])
     given = release.first_input("2026-11-22.3", place, artifact.sha256)
-    given["rollout"] |= {"canary": 0, "batch": "100%", "alarms": [ALARM]}
-    watched = watch(states, release.start(outputs["ReleaseStateMachineArn"], given))
+    with ringing(boto3.client("cloudwatch")) as alarm:
+        given["rollout"] |= {"canary": 0, "batch": "100%", "alarms": [alarm]}
+        watched = watch(states, release.start(outputs["ReleaseStateMachineArn"], given))
     steps = watched.lanes[watched.root].steps
     ended = steps["RollBack"].ended
     if ended is None or steps["RollBack"].failed:

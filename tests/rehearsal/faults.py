@@ -170,6 +170,14 @@ def order(region: Rehearsed, execution: str) -> list[str]:
     return [server for wave in given["waves"] for server in wave["servers"]]
 
 
+def begun(region: Rehearsed, execution: str, await_start: Callable[[str], None]) -> tuple[str, str]:
+    """Until a release that is held (see `hold`) starts on its first server: that one, and the other."""
+    await_roll_out(region, execution, "Activate")
+    first, other = order(region, execution)
+    await_start(first)
+    return first, other
+
+
 # Broken servers
 
 

@@ -620,7 +620,7 @@ def test_a_step_that_is_stopped_says_so(world: World) -> None:
         exec 9>/run/slipway.lock
         flock 9
         setsid /var/lib/ssm/_script.sh 9>&- &
-        until grep -q -- '->' /proc/locks; do sleep 0.1; done
+        until grep -qsx flock /proc/[0-9]*/comm; do sleep 0.1; done
         kill -- -$!
         wait
         """)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from rehearsal import load
+from rehearsal.ringing import NAME, ringing
 from tests.rehearsal.rehearsed import Ended, Rehearsed, log
 
 DOMAIN = "arable.example"
-ALARM = "too-slow"
 
 
 @dataclass
@@ -40,25 +38,6 @@ def rolled(region: Rehearsed, overlay: str | None, strategy: str, **rollout: Any
     return given
 
 
-@contextmanager
-def ringing_alarm(region: Rehearsed) -> Iterator[None]:
-    """An alarm that rings."""
-    cloudwatch = region.client("cloudwatch")
-    cloudwatch.put_metric_alarm(
-        AlarmName=ALARM,
-        Namespace="tests",
-        MetricName="seconds",
-        Statistic="Average",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=1,
-        ComparisonOperator="GreaterThanThreshold",
-    )
-    cloudwatch.set_alarm_state(AlarmName=ALARM, StateValue="ALARM", StateReason="a test says so")
-    yield
-    cloudwatch.delete_alarms(AlarmNames=[ALARM])
-
-
 @pytest.fixture(scope="module")
 def loaded(region: Rehearsed, first: Ended) -> Loaded:
     """All of it, once."""
@@ -67,8 +46,8 @@ def loaded(region: Rehearsed, first: Ended) -> Loaded:
         log(running.tally().says())
         drained = region.succeed(rolled(region, None, "drain"))
         log(running.tally().says())
-        with ringing_alarm(region):
-            back = region.fail(rolled(region, "second", "side_by_side", alarms=[ALARM]))
+        with ringing(region.client("cloudwatch")) as alarm:
+            back = region.fail(rolled(region, "second", "side_by_side", alarms=[alarm]))
     log(running.tally().says())
     return Loaded(beside, drained, back, running.tally())
 
@@ -95,7 +74,7 @@ def test_it_was_a_load_and_every_release_really_served(loaded: Loaded) -> None:
 
 def test_the_one_with_the_alarm_went_back_and_the_one_before_served_on(loaded: Loaded) -> None:
     assert loaded.taken_back.error == "FailedClean"
-    assert f"{ALARM} rings" in json.dumps(loaded.taken_back.explanation)
+    assert f"{NAME} rings" in json.dumps(loaded.taken_back.explanation)
     seen = loaded.tally.seen
     assert seen[loaded.name["drained"]][1] > seen[loaded.name["taken back"]][1]
 

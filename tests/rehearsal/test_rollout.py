@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rehearsal.ringing import ringing
 from tests.rehearsal.rehearsed import Ended, Load, Rehearsed, eventually, load, same
 
 ERRORS = TARGETS, OWN = "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"
@@ -95,25 +96,12 @@ def test_a_bad_release_beside_a_good_one_is_not_noticed(region: Rehearsed, went_
 def test_an_alarm_takes_the_canary_back(region: Rehearsed, went_beside: Went) -> None:
     """The alarm rings from the start; the first server alone gets the release, and goes back by a reload."""
     serving = went_beside[0].given["release"]["id"]
-    cloudwatch = region.client("cloudwatch")
-    cloudwatch.put_metric_alarm(
-        AlarmName="too-slow",
-        Namespace="tests",
-        MetricName="seconds",
-        Statistic="Average",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=1,
-        ComparisonOperator="GreaterThanThreshold",
-    )
-    cloudwatch.set_alarm_state(AlarmName="too-slow", StateValue="ALARM", StateReason="a test says so")
-    with load(region.site, "/up") as visitors:
-        ended = region.fail(beside(region, "second", alarms=["too-slow"]))
+    with ringing(region.client("cloudwatch")) as alarm, load(region.site, "/up") as visitors:
+        ended = region.fail(beside(region, "second", alarms=[alarm]))
     assert ended.error == "FailedClean"
-    assert "too-slow rings" in ended.explanation["what"]
+    assert f"{alarm} rings" in ended.explanation["what"]
     assert visitors.failures == {}
     assert {region.site().get("/up").headers["X-Slipway-Release"] for _ in range(8)} == {serving}
-    cloudwatch.delete_alarms(AlarmNames=["too-slow"])
 
 
 def test_a_page_that_fails_takes_the_canary_back(region: Rehearsed, went_beside: Went) -> None:

@@ -11,6 +11,7 @@ from tests.rehearsal.faults import (
     PATIENCE,
     all_healthy,
     await_roll_out,
+    begun,
     command_of,
     fill,
     hold,
@@ -85,9 +86,7 @@ def test_a_server_that_is_lost_while_the_release_starts_on_it(region: Rehearsed,
     lost: list[str] = []
 
     def lose(execution: str) -> None:
-        await_roll_out(region, execution, "DrainServers")
-        [server, _] = order(region, execution)
-        await_start(server)
+        server, _ = begun(region, execution, await_start)
         kill(region, server)
         lost.append(server)
 
@@ -122,9 +121,7 @@ def test_a_server_whose_agent_falls_silent(region: Rehearsed, first: Ended) -> N
     silent: list[str] = []
 
     def fall_silent(execution: str) -> None:
-        await_roll_out(region, execution, "DrainServers")
-        one, other = order(region, execution)
-        await_start(one)
+        one, other = begun(region, execution, await_start)
         region.on(other, "systemctl stop amazon-ssm-agent")
         silent.append(other)
         eventually(lambda: region.ping(other) == "ConnectionLost", PATIENCE, f"nobody hears of {other}")
@@ -155,9 +152,7 @@ def test_a_fleet_that_is_left_mixed_on_purpose(region: Rehearsed, first: Ended) 
     spoilt: list[str] = []
 
     def spoil_second(execution: str) -> None:
-        await_roll_out(region, execution, "DrainServers")
-        one, other = order(region, execution)
-        await_start(one)
+        one, other = begun(region, execution, await_start)
         spoil(region, other)
         spoilt.extend((one, other))
         let_go(region, one)
@@ -196,9 +191,7 @@ def test_a_server_whose_disk_fills_up_while_the_release_starts(region: Rehearsed
     full: list[str] = []
 
     def use_up(execution: str) -> None:
-        await_roll_out(region, execution, "DrainServers")
-        one, other = order(region, execution)
-        await_start(one)
+        one, other = begun(region, execution, await_start)
         filling.enter_context(fill(region, one))
         full.append(one)
         let_go(region, other)

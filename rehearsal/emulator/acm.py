@@ -10,6 +10,7 @@ import functools
 import hashlib
 import time
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
@@ -38,6 +39,7 @@ RELIES_ON = (
 )
 
 TYPE = "AWS::CertificateManager::Certificate"
+ENDS = "certificate_ends"
 
 CHECK_SECONDS = 1.0
 """How often the DNS is asked for missing records. ACM takes minutes; the rehearsal need not."""
@@ -57,7 +59,7 @@ def install(region: Region) -> None:
     validator = _Validator(region, authority)
     replace(acm, "_validation_options", lambda _original: pending_option)
     replace(acm, "_request_certificate", _pending_request)
-    replace(acm, "_cert_shape", _shape)
+    replace(acm, "_cert_shape", lambda original: _shape(region, original))
     replace(acm, "_get_certificate", _only_issued)
     replace(acm, "_delete_certificate", _only_unused)
     provisioning.on_a_thread(TYPE)
@@ -112,8 +114,12 @@ def _pending_request(original: Handler) -> Handler:
     return request
 
 
-def _shape(original: Handler) -> Handler:
-    """DescribeCertificate: a pending certificate has no dates yet; InUseBy names the load balancers."""
+def _shape(region: Region, original: Handler) -> Handler:
+    """DescribeCertificate: a pending certificate has no dates yet; InUseBy names the load balancers.
+
+    The file ``certificate_ends`` in the region's folder stands for time that passes without a renewal: the
+    certificate of a domain in it (``<domain> <ISO 8601>``, one a line) is shown to end then.
+    """
 
     @functools.wraps(original)
     def shape(certificate: dict[str, Any]) -> dict[str, Any]:
@@ -122,6 +128,11 @@ def _shape(original: Handler) -> Handler:
         if not issued(certificate):
             known = {name: value for name, value in shown.items() if name not in SERVED_ONLY_WHEN_ISSUED}
             return known | {"Status": "PENDING_VALIDATION"}
+        ends = region.run / ENDS
+        for line in ends.read_text().splitlines() if ends.exists() else ():
+            domain, _, when = line.partition(" ")
+            if domain == certificate["DomainName"]:
+                shown["NotAfter"] = datetime.fromisoformat(when.strip()).timestamp()
         own = ("Serial", "Issuer", "KeyAlgorithm", "SignatureAlgorithm")
         return shown | {name: certificate[name] for name in own if name in certificate}
 

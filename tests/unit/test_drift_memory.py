@@ -252,6 +252,8 @@ def test_the_last_person_who_changed_it_is_named() -> None:
     }
     assert trail.who([looks], OWN) is None
     assert trail.who([{**event(), "CloudTrailEvent": "not JSON"}], OWN) is not None
+    attempt = {**event(), "CloudTrailEvent": json.dumps({"errorCode": "Client.UnauthorizedOperation"})}
+    assert trail.who([attempt], OWN) is None
 
 
 def test_new_findings_are_asked_after_and_old_ones_are_not(account: Account) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from rehearsal.emulator import (
     drift_services,
     drift_shapes,
     revert_drift,
+    trail,
 )
 from tests.contract import shipped
 
@@ -171,3 +173,172 @@ def test_settings_of_a_bucket_as_s3_takes_them() -> None:
         "<NoncurrentVersionExpiration><NoncurrentDays>90</NoncurrentDays></NoncurrentVersionExpiration>"
         "</Rule></LifecycleConfiguration>"
     )
+
+
+# What the readers make of the records
+
+
+class Services:
+    """Stores of the emulator, as far as a reader looks into them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **stores: Any) -> None:
+        self.known = SimpleNamespace(**stores)
+        monkeypatch.setattr(drift_services, "ministack", lambda _module: self.known)
+
+
+def differing(kind: str, physical_id: str, props: dict[str, Any]) -> set[str] | None:
+    """The properties in which a resource differs, None if it has gone."""
+    reader, read = drift_services.READERS[kind]
+    found = reader(physical_id, props)
+    if found is None:
+        return None
+    return {name for name in props if name in read and found.get(name) != props[name]}
+
+
+INSTANCE = {
+    "DBInstanceStatus": "available",
+    "Engine": "mysql",
+    "EngineVersion": "8.4.6",
+    "DBInstanceClass": "db.t4g.micro",
+    "BackupRetentionPeriod": 7,
+    "PubliclyAccessible": False,
+    "DBParameterGroups": [{"DBParameterGroupName": "group"}],
+    "DBSubnetGroup": {"DBSubnetGroupName": "subnets"},
+    "VpcSecurityGroups": [{"VpcSecurityGroupId": "sg-1", "Status": "active"}],
+    "MasterUserSecret": {"SecretArn": "arn:secret"},
+    "TagList": [],
+}
+DATABASE: dict[str, Any] = {
+    "Engine": "mysql",
+    "EngineVersion": "8.4",
+    "DBInstanceClass": "db.t4g.micro",
+    "BackupRetentionPeriod": 7,
+    "PubliclyAccessible": False,
+    "DBParameterGroupName": "group",
+    "DBSubnetGroupName": "subnets",
+    "VPCSecurityGroups": ["sg-1"],
+    "ManageMasterUserPassword": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({}, set()),
+        ({"DBInstanceClass": "db.t4g.large"}, {"DBInstanceClass"}),
+        ({"EngineVersion": "8.0.40"}, {"EngineVersion"}),
+        ({"PubliclyAccessible": True}, {"PubliclyAccessible"}),
+        ({"BackupRetentionPeriod": 0}, {"BackupRetentionPeriod"}),
+        ({"VpcSecurityGroups": [{"VpcSecurityGroupId": "sg-2"}]}, {"VPCSecurityGroups"}),
+        ({"DBInstanceStatus": "deleting"}, None),
+    ],
+)
+def test_a_database(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], differs: set[str] | None
+) -> None:
+    Services(monkeypatch, _instances={"db": {**INSTANCE, **changes}})
+    assert differing("AWS::RDS::DBInstance", "db", DATABASE) == differs
+
+
+LISTENER: dict[str, Any] = {
+    "LoadBalancerArn": "arn:lb",
+    "Port": 80,
+    "Protocol": "HTTP",
+    "DefaultActions": [
+        {
+            "Type": "redirect",
+            "RedirectConfig": {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({}, set()),
+        ({"Port": 8080}, {"Port"}),
+        ({"DefaultActions": [{"Type": "forward", "TargetGroupArn": "arn:tg"}]}, {"DefaultActions"}),
+    ],
+)
+def test_a_listener_with_what_elbv2_adds(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], differs: set[str]
+) -> None:
+    config = {**LISTENER["DefaultActions"][0]["RedirectConfig"], "Host": "#{host}", "Path": "/#{path}"}
+    record = {
+        **LISTENER,
+        "DefaultActions": [{"Type": "redirect", "Order": 1, "RedirectConfig": config}],
+        **changes,
+    }
+    Services(monkeypatch, _listeners={"arn:listener": record}, _tags={})
+    assert differing("AWS::ElasticLoadBalancingV2::Listener", "arn:listener", LISTENER) == differs
+    assert differing("AWS::ElasticLoadBalancingV2::Listener", "arn:gone", LISTENER) is None
+
+
+def test_a_group_whose_capacity_scaling_has_set_differs_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on AWS; the product leaves it out of its findings."""
+    props = {"MinSize": 2, "MaxSize": 4, "DesiredCapacity": 2, "VPCZoneIdentifier": ["s-1", "s-2"]}
+    group = {**props, "DesiredCapacity": 3, "VPCZoneIdentifier": "s-1,s-2", "Tags": []}
+    Services(monkeypatch, _asgs={"group": group})
+    assert differing("AWS::AutoScaling::AutoScalingGroup", "group", props) == {"DesiredCapacity"}
+
+
+ALIAS = {"DNSName": "lb.example.aws", "HostedZoneId": "Z2", "EvaluateTargetHealth": False}
+RECORD: dict[str, Any] = {
+    "HostedZoneId": "Z1",
+    "Name": "arable.example",
+    "Type": "A",
+    "AliasTarget": ALIAS,
+}
+
+
+@pytest.mark.parametrize(
+    ("record", "differs"),
+    [
+        ({"AliasTarget": {**ALIAS, "DNSName": "dualstack.LB.example.aws."}}, set()),
+        ({"AliasTarget": {**ALIAS, "DNSName": "other.example.aws."}}, {"AliasTarget"}),
+        ({"TTL": "60", "ResourceRecords": ["203.0.113.80"]}, {"AliasTarget"}),
+        (None, None),
+    ],
+)
+def test_a_record(
+    monkeypatch: pytest.MonkeyPatch, record: dict[str, Any] | None, differs: set[str] | None
+) -> None:
+    records = [] if record is None else [{"Name": "arable.example.", "Type": "A", **record}]
+    Services(
+        monkeypatch,
+        _records={"Z1": records},
+        _rs_key=lambda one: (one["Name"].rstrip("."), one["Type"]),
+        _r53_record_set_build_rs=lambda props: props,
+        _r53_resolve_hosted_zone_id=lambda props: props["HostedZoneId"],
+    )
+    assert differing("AWS::Route53::RecordSet", "arable.example", RECORD) == differs
+
+
+# The trail
+
+
+def test_only_changes_are_on_the_trail() -> None:
+    assert trail.changes("ec2:AuthorizeSecurityGroupIngress")
+    assert not trail.changes("ec2:DescribeSecurityGroups")
+    assert not trail.changes("s3:PutObject")
+
+
+def test_what_a_request_is_about() -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    body = b"Action=AuthorizeSecurityGroupIngress&GroupId=sg-1&IpPermissions.1.FromPort=22"
+    request = trail.Request("ec2", "POST", "/", form, body, {})
+    assert list(trail.named(request, trail.members(request))) == [
+        {"ResourceType": "AWS::EC2::SecurityGroup", "ResourceName": "sg-1"}
+    ]
+    bucket = trail.Request("s3", "PUT", "/images", {}, b"", {"publicAccessBlock": ""})
+    assert list(trail.named(bucket, {})) == [{"ResourceType": "AWS::S3::Bucket", "ResourceName": "images"}]
+
+
+def test_who_signed_it() -> None:
+    user = SimpleNamespace(arn="arn:aws:iam::0:user/anna", type="User", account="0")
+    assert trail.identity(user)["userName"] == "anna"
+    role = SimpleNamespace(
+        arn="arn:aws:sts::0:assumed-role/slipway-plan-tier/run", type="AssumedRole", account="0"
+    )
+    assert trail.identity(role)["sessionContext"]["sessionIssuer"]["userName"] == "slipway-plan-tier"

@@ -56,7 +56,10 @@ def who(events: Iterable[Json], own: str) -> Who | None:
     for event in events:
         if str(event.get("ReadOnly", "")).lower() == "true":
             continue
-        identity = _identity(event)
+        told = _told(event)
+        if told.get("errorCode"):  # an attempt that was refused
+            continue
+        identity = _identity(told)
         if identity.get("invokedBy") in SERVICES or event.get("Username") == "AWSCloudFormation":
             continue
         if of_ours.search(str(identity.get("arn", ""))):
@@ -67,10 +70,16 @@ def who(events: Iterable[Json], own: str) -> Who | None:
     return None
 
 
-def _identity(event: Json) -> Json:
+def _identity(told: Json) -> Json:
+    found = told.get("userIdentity")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _told(event: Json) -> Json:
+    """The event itself, as CloudTrail keeps it."""
     try:
-        found = json.loads(event.get("CloudTrailEvent") or "{}").get("userIdentity")
-    except (ValueError, AttributeError):
+        found = json.loads(event.get("CloudTrailEvent") or "{}")
+    except ValueError:
         return {}
     return found if isinstance(found, Mapping) else {}
 

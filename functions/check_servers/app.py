@@ -8,7 +8,7 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{environment, outputs, rollout, newcomers?} → {status, servers, waves, drainWaves, detail}."""
+    """{environment, outputs, rollout, newcomers?} → {status, servers, waves, drainWaves, detail, joining}."""
     web = event["outputs"]["web"]
     return servers.check(
         web["AutoScalingGroupName"],

@@ -19,8 +19,10 @@ def check(
 ) -> dict[str, Any]:
     """{"status": "ready" | "waiting", "servers": [{"id", "zone", "address"}] that are, "waves": [{"servers":
     [ids]}] in which they get a release, "drainWaves": the same if they have to be drained, "detail": what the
-    others lack}. `targets`: ARN of the target group; `newcomers`: whether servers that are not in service yet
-    are waited for (they take the recorded release by themselves)."""
+    others lack, "joining": whether one of those takes the recorded release before it comes into service}.
+
+    `targets`: ARN of the target group; `newcomers`: whether servers that are not in service yet are waited
+    for (they take the recorded release by themselves)."""
     seen = linger(lambda: _look(group, newcomers), lambda seen: seen["status"] == "ready", patience)
     if seen["status"] == "waiting":
         trouble = last_failure(autoscaling.activities(group))
@@ -41,7 +43,8 @@ def idle(servers: Sequence[str], targets: str | None) -> set[str]:
 def _look(name: str, newcomers: bool = True) -> dict[str, Any]:
     group = autoscaling.group(name)
     if group is None:
-        return {"status": "waiting", "servers": [], "detail": f"the Auto Scaling group {name} is not there"}
+        detail = f"the Auto Scaling group {name} is not there"
+        return {"status": "waiting", "servers": [], "detail": detail, "joining": False}
     instances, desired = expected(group, newcomers)
     agents = ssm.agents([instance["InstanceId"] for instance in instances])
     return judged(instances, agents, desired)
@@ -78,7 +81,13 @@ def judged(
     ready = len(servers) >= desired and not any(lack and lack != "leaves" for lack in lacking.values())
     waits = [f"{server} {lack}" for server, lack in sorted(lacking.items()) if lack]
     detail = ", ".join([f"{len(servers)} of {desired} servers are ready", *waits])
-    return {"status": "ready" if ready else "waiting", "servers": servers, "detail": detail}
+    joining = any(instance["LifecycleState"] == "Pending:Wait" for instance in instances)
+    return {
+        "status": "ready" if ready else "waiting",
+        "servers": servers,
+        "detail": detail,
+        "joining": joining,
+    }
 
 
 def _lack(instance: Mapping[str, Any], agents: Mapping[str, Mapping[str, Any]]) -> str:

@@ -582,6 +582,8 @@ def test_a_join_has_time_for_all_that_it_waits_for_and_auto_scaling_waits_as_lon
     calls = 4 + 2 * len(steps) + 4
     needed = waits + sum(steps) + (2 + len(steps)) * poll + calls * call
     assert needed <= shipped["TimeoutSeconds"] <= needed * 1.1
+    # A release waits as long for a server that joins first.
+    assert seconds("Release", "JoinSeconds") >= sum(steps) + seconds("JoinHost", "AgentSeconds")
     assert shipped["TimeoutSeconds"] <= 48 * 3600  # as long as Auto Scaling waits, whatever the heartbeats
     # Looks at a release: 9 events each, up to 20 s for the look and the longest wait.
     assert 9 * seconds("JoinHost", "ReleaseSeconds") / (60 + 20) < 25_000 * 0.8

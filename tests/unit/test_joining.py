@@ -302,6 +302,16 @@ def test_a_release_does_not_wait_for_servers_that_are_not_launched() -> None:
     assert servers.expected(both, newcomers=False) == ([one], 1)
 
 
+def test_a_release_knows_that_a_server_is_joining() -> None:
+    agents = {"i-1": {"PingStatus": "Online"}, "i-2": {"PingStatus": "Online"}}
+    one = {"InstanceId": "i-1", "LifecycleState": "InService", "HealthStatus": "Healthy"}
+    one |= {"AvailabilityZone": "a"}
+    for state, joining_ in (("Pending", False), ("Pending:Wait", True), ("Terminating", False)):
+        seen = servers.judged([one, {**one, "InstanceId": "i-2", "LifecycleState": state}], agents, 2)
+        assert (seen["status"], seen["joining"]) == ("waiting", joining_)
+    assert not servers.judged([one], agents, 1)["joining"]
+
+
 def test_what_auto_scaling_says_of_a_group_that_is_gone(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ SHORT = {
     "ResumePauseSeconds": "1",
     "ReleaseSeconds": "0.3",
     "AgentSeconds": "0.3",
+    "JoinSeconds": "0.3",
 }
 # For all other tests no deadline may pass only because the machine that they run on is busy.
 PATIENT = {**dict.fromkeys(SHORT, "600"), "PollSeconds": SHORT["PollSeconds"]}

@@ -256,6 +256,7 @@ def ready(*servers: str) -> Answer:
         "waves": waves.cut(found, payload["rollout"]),
         "drainWaves": waves.cut(found, {**payload["rollout"], "strategy": "drain"}),
         "detail": "",
+        "joining": False,
     }
 
 

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from tests.workflow.engine import Engine, Execution, Functions, Stop
-from tests.workflow.fleet import always, fails, fleet, join, launched, reported, running, succeeded, then
+from tests.workflow.fleet import (
+    always,
+    fails,
+    fleet,
+    join,
+    launched,
+    ready,
+    reported,
+    running,
+    succeeded,
+    then,
+)
 
 WHOLE = [
     *("PlanJoin", "Planned?", "CheckNewcomer", "Online?"),
@@ -193,6 +204,24 @@ def test_whoever_cannot_be_told_changes_nothing() -> None:
     execution = joined(functions)
     assert execution.of("JoinHost")[-1] == "Abandoned"
     assert execution.error is not None
+
+
+def test_a_release_waits_for_a_server_that_joins_as_long_as_that_may_take() -> None:
+    joining = {
+        "status": "waiting",
+        "servers": [],
+        "waves": [],
+        "drainWaves": [],
+        "detail": "i-3 is Pending:Wait",
+    }
+    comes = always({**joining, "joining": True})
+    for seconds, status in (({"JoinSeconds": "600"}, "SUCCEEDED"), ({"JoinSeconds": "-600"}, "FAILED")):
+        functions = fleet(CheckServers=then(comes, comes, ready("i-1", "i-2", "i-3")))
+        engine = Engine(functions, as_on_aws=True, seconds={"ServersSeconds": "-600", **seconds})
+        with engine.running():
+            execution = engine.run({})
+        assert execution.status == status
+        assert (len(functions.payloads("CheckServers")) == 3) == (status == "SUCCEEDED")
 
 
 def test_a_stopped_execution_leaves_the_server_to_the_hook() -> None:

@@ -188,6 +188,12 @@ def _look(command: str, step: str, servers: Sequence[str]) -> Results:
     return [found.get(server, {"server": server, "status": "Pending", "result": None}) for server in servers]
 
 
+def addressed(command: str) -> set[str]:
+    """The servers that a step was sent to."""
+    parts = filter(None, command.split(SEPARATOR))
+    return {invocation["InstanceId"] for part in parts for invocation in ssm.invocations(part)}
+
+
 def result(invocation: Mapping[str, Any], step: str) -> dict[str, Any]:
     """{"server", "status", "seconds", "result": first line as JSON or None, "wrong": what is wrong with it,
     "line": first line that is not}."""

@@ -277,9 +277,9 @@ def test_tasks_try_again_with_back_off_and_jitter(machine: str, name: str, state
 
 
 def puts_right(machine: str, name: str, state: Json) -> bool:
-    """Whether the state belongs to the way back, or writes down how a release ended: one call that is lost
-    there would need a person. All that they call may be called twice."""
-    again = machine in ("RollOut", "CleanUp", "JoinHost") or name in AT_THE_END
+    """Whether the state belongs to the way back, or writes down how a release ended, or looks for drift: one
+    call that is lost there would need a person. All that they call may be called twice."""
+    again = machine in ("RollOut", "CleanUp", "JoinHost", "CheckDrift") or name in AT_THE_END
     return state["Resource"] == INVOKE and again
 
 

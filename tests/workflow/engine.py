@@ -261,6 +261,14 @@ class Engine:
         given = {"stateMachineArn": self._arns[machine], "name": name, "input": json.dumps(payload)}
         return str(_body(self._sfn._start_execution(given))["executionArn"])
 
+    def rest(self, within: float) -> None:
+        """Returns when nothing runs any more, what was started and not waited for either."""
+        give_up = time.monotonic() + within
+        while any(one["status"] == "RUNNING" for one in self._sfn._executions.values()):
+            if time.monotonic() > give_up:
+                raise TimeoutError(f"something still runs; entered so far: {self._path}")
+            time.sleep(0.001)
+
     def stop_at(self, mark: str, *, under_way: bool) -> None:
         """The release is stopped, and its children with it, as soon as the state `Release.Migrate` or
         `RollOut/roll-out.Activate` is entered; `under_way`: what the state calls goes on to its end, as a

@@ -18,8 +18,22 @@ from typing import Any
 
 import pytest
 
-from slipway import records, remedy, surroundings, task, validation, verification
-from slipway.aws import autoscaling, cloudformation, dynamodb, ec2, elb, iam, messages, rds, s3, ssm, states
+from slipway import records, remedy, surroundings, task, tiers, validation, verification
+from slipway.aws import (
+    autoscaling,
+    cloudformation,
+    cloudtrail,
+    cloudwatch,
+    dynamodb,
+    ec2,
+    elb,
+    iam,
+    messages,
+    rds,
+    s3,
+    ssm,
+    states,
+)
 from slipway.errors import AwsRefused
 from slipway.tear_down import images
 from tests.workflow.engine import Answer, Engine, Functions, TaskError
@@ -38,6 +52,9 @@ SURROUNDINGS = {
     "COMMAND_LOG_GROUP": "/slipway/commands",
     "DOCUMENT_PREFIX": "slipway",
     "TOPIC_ARN": "arn:topic",
+    "METRICS_NAMESPACE": "slipway",
+    "CONSECUTIVE_CHECKS": "1",
+    "AUTOMATIC_REMEDY": "false",
     "CLOUDFORMATION_ROLE_ARN": "arn:role",
 }
 # Their handlers run as they are shipped. The others ask services that are not modelled here.
@@ -50,6 +67,8 @@ SHIPPED = (
     *("StartCommand", "CheckCommand", "CheckCommands", "DrainServers", "CheckDrained", "RestoreServers"),
     *("PlanJoin", "CheckNewcomer", "StartJoinCommand", "CompleteJoin"),
     *("CheckTargets", "PlanRollBack", "VerifyRelease", "RecordRelease", "Notify", "ExplainFailure"),
+    *("BeginCheck", "DetectDrift", "CheckStacks", "AskServers", "CheckReports"),
+    *("RecordDrift", "RecordAnnounced"),
 )
 # Those of the tear-down, which no fleet stands in for.
 TEAR_DOWN = (
@@ -98,6 +117,7 @@ class Estate:
         self.objects: dict[str, Json] = {}
         self.announced: list[tuple[str, Json]] = []
         self.mails: list[str] = []
+        self.metrics: list[Any] = []
         self._left: dict[object, int] = {}
         self._engine: Engine | None = None
         self._guard = threading.RLock()
@@ -175,7 +195,7 @@ class Estate:
         """It was released before, and succeeded."""
         self.serves = release
         named = {"id": release, "artifact": f"s3://artifacts/releases/{release}.tar.gz", "sha256": "0" * 64}
-        records.set_current(self._environment(), named, 0, OUTPUTS)
+        records.set_current(self.environment(), named, 0, OUTPUTS)
 
     def slow_down(self) -> None:
         """From now on whatever is waited for takes its looks again."""
@@ -204,6 +224,27 @@ class Estate:
         """Whether any stack has been changed."""
         return any(stack["at"] or stack["version"] != "1" for stack in self.stacks.values())
 
+    def findings(self) -> set[str]:
+        """What is recorded of the last check for drift."""
+        item = self.items.get(("ENVIRONMENT#arable", "DRIFT"), {})
+        return set(json.loads(item.get("document", "{}")).get("findings", {}))
+
+    def was_checked(self, **findings: Json) -> None:
+        """A check was made, in which these were found, and told."""
+        document = {
+            "checkedAt": "2026-11-21T10:00:00Z",
+            "status": "drift" if findings else "clean",
+            "findings": {one["key"]: one for one in findings.values()},
+            "announcement": None,
+        }
+        key = {"pk": "ENVIRONMENT#arable", "sk": "DRIFT"}
+        self.items["ENVIRONMENT#arable", "DRIFT"] = {
+            **key,
+            "version": 1,
+            "execution": "arn:before",
+            "document": json.dumps(document),
+        }
+
     def migrate_commands(self) -> int:
         return sum(command["step"] == "migrate" for command in self.commands)
 
@@ -218,6 +259,7 @@ class Estate:
         patch.setattr(importlib.import_module("plan_tier.app"), "_parameters", lambda *_: {})
         patch.setattr(importlib.import_module("preview_tiers.app"), "_parameters", lambda *_: {})
         patch.setattr(images, "SECONDS", 0)  # a portion a call
+        patch.setattr(importlib.import_module("check_stacks.app"), "_parameters", lambda *_: {})
         patch.setattr(validation, "again", lambda _validated, _given: self._request())
         patch.setattr(surroundings, "look", self._facts)
         task.logger.setLevel("CRITICAL")
@@ -230,6 +272,7 @@ class Estate:
             dynamodb: {
                 "get": lambda pk, sk: dict(self.items.get((pk, sk), {})) or None,
                 "put": self._put,
+                "query": lambda pk: [item for key, item in sorted(self.items.items()) if key[0] == pk],
                 "delete": lambda pk, sk: self.items.pop((pk, sk), None),
                 "last": lambda pk, beginning, most: [
                     item
@@ -252,6 +295,10 @@ class Estate:
                 "protect": lambda _stack, _protected: None,
                 "delete": self._delete_stack,
                 "resources": self._resources,
+                "detect_drift": self._detect_drift,
+                "drift_detection": self._drift_detection,
+                "drifted": lambda _stack: [],
+                "template": self._template,
                 "events": lambda _stack: iter(()),
             },
             autoscaling: {
@@ -309,12 +356,14 @@ class Estate:
                 "invocations": self._invocations,
             },
             s3: {
-                "put": lambda _bucket, key, content, _type: self.objects.update({key: json.loads(content)}),
+                "put": self._put_object,
                 "versions": self._versions,
                 "delete_versions": self._delete_versions,
                 "abort_uploads": lambda _bucket: None,
                 "delete_bucket": self._delete_bucket,
             },
+            cloudtrail: {"events": lambda _resource, _since: []},
+            cloudwatch: {"put": lambda _namespace, values: self.metrics.extend(values)},
             messages: {
                 "put_event": self._put_event,
                 "publish": lambda _topic, subject, _message: self.mails.append(subject),
@@ -328,7 +377,7 @@ class Estate:
         self._left[what] = max(0, left - 1)
         return left > 0
 
-    def _environment(self) -> Json:
+    def environment(self) -> Json:
         return {
             **ENVIRONMENT,
             "domain": {"name": "arable.example", "dns": "here"},
@@ -340,7 +389,7 @@ class Estate:
         same = current is not None and current["release"]["id"] == self.wanted["release"]["id"]
         return {
             **self.wanted,
-            "environment": self._environment(),
+            "environment": self.environment(),
             "previous": {"id": current["release"]["id"]} if current else None,
             "recorded": {"same": same, "outputs": current["outputs"] if current and same else {}},
             "archive": None,
@@ -360,6 +409,9 @@ class Estate:
             "secrets": {name: "missing" if name in self.missing else "there" for name in names},
             "quotas": [],
         }
+
+    def _put_object(self, _bucket: str, key: str, content: bytes, kind: str) -> None:
+        self.objects[key] = json.loads(content) if kind == "application/json" else {"text": content.decode()}
 
     def _put_event(self, source: str, kind: str, detail: str) -> None:
         if "messages" in self.never:
@@ -389,6 +441,8 @@ class Estate:
             or there.get("execution") == given.get(":execution"),
             "fence = :seen": there is not None and fence == given.get(":seen"),
             "attribute_not_exists(pk) OR fence <= :fence": there is None or fence <= given.get(":fence", -1),
+            "attribute_not_exists(pk) OR version = :seen": there is None
+            or there.get("version") == given.get(":seen"),
         }[condition]
         if holds:
             self.items[key] = dict(item)
@@ -458,6 +512,19 @@ class Estate:
             "at": self.stack_version,
             "status": "UPDATE_IN_PROGRESS" if there["version"] else "CREATE_IN_PROGRESS",
         }
+
+    def _detect_drift(self, stack: str) -> str | None:
+        """None while CloudFormation is at another detection."""
+        return None if self._waits(("other detection", stack)) else stack
+
+    def _template(self, stack: str) -> str:
+        built = tiers.template(_tier_of(stack))
+        return built if self.stacks[stack]["version"] == self.stack_version else f"{built}# another\n"
+
+    def _drift_detection(self, stack: str) -> Json:
+        if "detection" in self.never or self._waits(("detection", stack)):
+            return {"DetectionStatus": "DETECTION_IN_PROGRESS"}
+        return {"DetectionStatus": "DETECTION_COMPLETE", "StackDriftStatus": "IN_SYNC"}
 
     def _delete_stack(self, stack: str, _role: str) -> None:
         if stack in self.stacks:

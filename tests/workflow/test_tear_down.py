@@ -102,7 +102,7 @@ def world(way: Way) -> Iterator[tuple[Estate, Engine]]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             estate = Estate(patch, "r1", way.looks)
-            records.register(estate._environment())
+            records.register(estate.environment())
             way.arrange(estate)
             seconds = {**SECONDS, **dict.fromkeys(way.over, OVER)}
             engine = Engine(estate.functions(), as_on_aws=True, seconds=seconds, pause=0)

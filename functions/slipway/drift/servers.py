@@ -48,7 +48,10 @@ def ask(current: Json, token: str, orchestrator: Orchestrator) -> dict[str, Any]
     asked = [one for one in servers if _silence(agents.get(one)) == ""]
     portions = math.ceil(len(asked) / commands.MOST_SERVERS)
     sent = once.sent(environment["name"], token, f"{orchestrator.prefix}-report", portions) if asked else ""
-    if asked and not sent:
+    if sent:
+        addressed = commands.addressed(sent)
+        asked = [one for one in asked if one in addressed]  # one may have come since
+    elif asked:
         sent, lost = _send(environment, asked, orchestrator, once.mark(token))
         silent += lost
         asked = [one for one in asked if one not in {other["server"] for other in lost}]

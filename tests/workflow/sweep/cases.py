@@ -106,7 +106,7 @@ def _looked_at(mark: str) -> bool:
 def cases(walked: Mapping[str, Sequence[str]]) -> list[Case]:
     found = []
     for scenario, mark, nth in places(walked):
-        state, machine = all_states()[plain(mark)], mark.partition(".")[0].partition("/")[0]
-        for fault in troubles(state["Type"], state.get("Resource", ""), machine):
+        state = all_states()[plain(mark)]
+        for fault in troubles(state["Type"], state.get("Resource", ""), mark.partition(".")[0]):
             found.append(Case(scenario, mark, nth, fault))
     return found

@@ -44,8 +44,9 @@ CRASHED = _of_function("KeyError", "'it'")
 KILLED = _of_function("Runtime.ExitError", "RequestId: 1 Error: Runtime exited with error: signal: killed")
 
 
-def troubles(kind: str, resource: str, machine: str) -> Iterator[str]:
-    """The faults that can befall a state of that type, with that resource, in that machine."""
+def troubles(kind: str, resource: str, scope: str) -> Iterator[str]:
+    """The faults that can befall a state of that type, with that resource, in an execution of that machine
+    (`scope`: `RollOut/roll-back`)."""
     if kind == "Task":
         yield from (THROTTLED, FOR_GOOD, REFUSED, LATE, LATE_DONE)
     if "lambda" in resource:
@@ -53,7 +54,7 @@ def troubles(kind: str, resource: str, machine: str) -> Iterator[str]:
     yield STOPPED
     if "lambda" in resource:
         yield from (STOPPED_DONE, STOPPED_LATE)
-    if machine not in ("Release", "CleanUp", "JoinHost"):
+    if scope.partition("/")[0] not in ("Release", "CleanUp", "JoinHost") and scope != "CheckDrift":
         yield ALONE
 
 

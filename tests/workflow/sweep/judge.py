@@ -13,6 +13,8 @@ UNFINISHED = "Unfinished"
 # Of a new server: in service with the recorded release; in service without, for a release that waits for it;
 # ended; ended by the hook's time-out; another execution sees to it.
 JOINED, LEFT_TO_IT, ABANDONED, HOOK, ELSEWHERE = "Joined", "Left", "Abandoned", "Hook", "Elsewhere"
+# Of a check for drift: made, or not.
+CHECKED, UNCHECKED = "Checked", "Unchecked"
 # What may not be as it should be, if that is excused.
 HELD, SUSPENDED, MIXED, OUT = "lock", "suspended", "mixed", "out"
 NO_RECEIPT, UNTOLD, LEFT = "no receipt", "untold", "change sets"
@@ -182,3 +184,59 @@ def migrated_twice(estate: Estate) -> Iterator[str]:
     """A migration that ran is not run again, by whomever."""
     if estate.migrate_commands() > 1 or any(times > 1 for times in estate.ran.values()):
         yield f"migrated more than once: {estate.ran}, {estate.migrate_commands()} commands"
+
+
+@dataclass
+class Checked:
+    """What there is after a check for drift."""
+
+    estate: Estate
+    previous: str | None
+    check: Execution
+    remedy: bool
+
+    def ending(self) -> str:
+        return CHECKED if self.check.status == "SUCCEEDED" else UNCHECKED
+
+    def fleet(self) -> str:
+        return "old"
+
+    def notes(self) -> Iterator[str]:
+        yield from ()
+
+    def wrong(self) -> Iterator[str]:
+        """It changes nothing, holds nothing, and says nothing that is not so."""
+        if not self.remedy:
+            yield from self._changed()
+        if self.estate.findings() - self._was():
+            yield f"found {self.estate.findings()}"
+
+    def _changed(self) -> Iterator[str]:
+        if self.estate.holder() is not None or self.estate.suspended or not self.estate.all_in():
+            yield "a check has changed something"
+        if self.estate.deployed() or self.estate.change_sets:
+            yield "a check has changed a stack"
+        if {command["step"] for command in self.estate.commands} - {"report"}:
+            yield f"a check has run {self.estate.commands}"
+
+    def wrong_afterwards(self, again: Execution) -> Iterator[str]:
+        """After the next check. What is there has been told: twice at most, if the answer was lost."""
+        if again.status != "SUCCEEDED":
+            yield f"the next check ended {again.status}: {again.cause}"
+        if self.estate.findings() != self._true():
+            yield f"the next check found {self.estate.findings()}"
+        told = [kind for kind, _ in self.estate.announced]
+        if not bool(self._was()) <= told.count("drift found") <= 2 * bool(self._was()):
+            yield f"told {told}"
+        if told.count("drift gone") > 2:
+            yield f"told {told}"
+        yield from self.wrong()
+
+    def _was(self) -> set[str]:
+        """The keys of what really differed when the check was made; a remedy may have put it right since."""
+        return {"server_release|i-2|"} if self.remedy else self._true()
+
+    def _true(self) -> set[str]:
+        """The keys of what really differs."""
+        other = [name for name, server in self.estate.servers.items() if server["release"] != self.previous]
+        return {f"server_release|{name}|" for name in other}

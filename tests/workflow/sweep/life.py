@@ -19,7 +19,7 @@ from tests.workflow.estate import Estate, Json
 from tests.workflow.fleet import launched
 from tests.workflow.sweep.cases import Case, Result, all_states
 from tests.workflow.sweep.faults import trouble
-from tests.workflow.sweep.judge import Found, Newcomer, afterwards
+from tests.workflow.sweep.judge import Checked, Found, Newcomer, afterwards
 from tests.workflow.sweep.scenarios import SCENARIOS, Scenario
 
 GIVEN = {"environment": "arable"}
@@ -56,12 +56,15 @@ def _run(case: Case) -> Result:
         engine.settle()
         estate.pass_by()
         estate.heal()
-        found = Found(estate, estate.serves, scenario.plan, execution, clean_ups)
+        found: Found | Checked = Found(estate, estate.serves, scenario.plan, execution, clean_ups)
+        if scenario.check is not None:
+            found = Checked(estate, estate.serves, execution, "remedy" in scenario.check)
         ending, fleet, notes = found.ending(), found.fleet(), tuple(found.notes())
         wrong = [] if hit else ["the fault did not happen"]
         wrong += found.wrong()
         path = engine.path()
-        again = engine.run(GIVEN, name="next", within=600)
+        again = engine.run(GIVEN, _machine(scenario), name="next", within=600)
+        engine.rest(600)
         wrong += found.wrong_afterwards(again)
         return Result(case, ending, fleet, notes, tuple(wrong), tuple(path))
 
@@ -108,7 +111,11 @@ def _begin(scenario: Scenario, estate: Estate, engine: Engine, befalls: Fault | 
     stop = scenario.stop
     if stop is None:
         _ask(engine, befalls)
-        return engine.run(GIVEN, within=600)
+        given = GIVEN if scenario.check is None else scenario.check
+        execution = engine.run(given, _machine(scenario), within=600)
+        if scenario.check is not None:
+            engine.rest(600)
+        return execution
     if scenario.lost:
         mark = stop.mark.replace("/", "/before-")
         engine.inject(Stop(mark, nth=stop.nth))
@@ -123,6 +130,10 @@ def _begin(scenario: Scenario, estate: Estate, engine: Engine, befalls: Fault | 
     estate.slow_down()
     _ask(engine, befalls)
     return execution
+
+
+def _machine(scenario: Scenario) -> str:
+    return "Release" if scenario.check is None else "CheckDrift"
 
 
 def _ask(engine: Engine, befalls: Fault | Stop | None) -> None:

@@ -24,6 +24,7 @@ from tests.workflow.sweep.faults import (
 )
 from tests.workflow.sweep.judge import (
     ABANDONED,
+    CHECKED,
     CLEAN,
     DIRTY,
     ELSEWHERE,
@@ -38,6 +39,7 @@ from tests.workflow.sweep.judge import (
     PLANNED,
     SUCCEEDED,
     SUSPENDED,
+    UNCHECKED,
     UNFINISHED,
     UNTOLD,
 )
@@ -67,6 +69,10 @@ The scenarios of a **new server** ask for it alone: a fault happens to its joini
 then a release is started. In every case the other servers go on serving the recorded release, the new one
 comes into service with that or not at all (but where a release waits for it), and the next release is on
 every server.
+
+Where the tables say so, a check for drift is started instead. In **every** such case nothing in the
+environment is changed, no lock is held, nothing is found that is not so, and the next check finds and tells
+what there is.
 """
 
 WORDS = {
@@ -80,6 +86,8 @@ WORDS = {
     ABANDONED: "abandoned",
     HOOK: "**HOOK**",
     ELSEWHERE: "elsewhere",
+    CHECKED: "checked",
+    UNCHECKED: "fails",
 }
 ENDINGS = {
     SUCCEEDED: "Succeeded: every server has the new release",
@@ -92,6 +100,8 @@ ENDINGS = {
     ABANDONED: "a new server is ended and replaced, and it is told why",
     HOOK: "nobody completes the lifecycle action: the hook's time-out ends the new server, the alarm rings",
     ELSEWHERE: "another execution sees to the new server",
+    CHECKED: "a check for drift: what it found is recorded and told",
+    UNCHECKED: "the check fails, and its alarm rings; the next one finds and tells the same",
 }
 MEANT = {
     THROTTLED: "the service that is called (Lambda; Step Functions for a child) throttles two calls",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from slipway import records
+from slipway.drift.finding import finding
 from tests.workflow.engine import SHORT, Stop
 from tests.workflow.estate import Estate
 from tests.workflow.fleet import request
@@ -17,10 +19,10 @@ SECONDS = dict.fromkeys(SHORT.keys() - {"PollSeconds"}, NO_END)
 
 @dataclass(frozen=True)
 class Scenario:
-    """A way that a release can take, or (`join`) a new server's. `arrange` prepares the estate; `stop`: where
-    it is stopped, `lost`: and nobody is told of that, so that the next release (the one that the faults
-    befall) finds it; `over`: waits that have no time (what is refused for good would be tried again for
-    ever)."""
+    """A way that a release can take, or (`join`) a new server's, or (`check`: its input) a check for drift.
+    `arrange` prepares the estate; `stop`: where it is stopped, `lost`: and nobody is told of that, so that
+    the next release (the one that the faults befall) finds it; `over`: waits that have no time (what is
+    refused for good would be tried again for ever)."""
 
     says: str
     arrange: Callable[[Estate], None] = lambda estate: None
@@ -31,6 +33,7 @@ class Scenario:
     over: tuple[str, ...] = ("ResumeSeconds",)
     plan: bool = False
     join: bool = False
+    check: Mapping[str, Any] | None = None
 
     def seconds(self) -> dict[str, str]:
         return {**SECONDS, **dict.fromkeys(self.over, OVER)}
@@ -112,6 +115,31 @@ def _join(*bad: tuple[str, str], held: bool | None = None, claimed: bool = False
     return arrange
 
 
+def _another_release(estate: Estate) -> None:
+    """A server was given another release by hand; a policy that a check has found before has gone."""
+    estate.servers["i-2"] |= {"release": "r0"}
+    gone = finding(
+        *("role_policy_added", "web", "the servers' role", "it has a policy more"),
+        expected="none",
+        found="arn:everything",
+        remedy="take it away",
+    )
+    estate.was_checked(policy={**gone, "since": "2026-11-21T10:00:00Z", "seen": 1, "announced": True})
+
+
+def _known(estate: Estate) -> None:
+    records.register(estate.environment())
+
+
+def _without_detection(estate: Estate) -> None:
+    _known(estate)
+    estate.never.add("detection")
+
+
+def _without_report(estate: Estate) -> None:
+    estate.never.add("command:report")
+
+
 _HALF_WAY = Stop("RollOut/roll-out.RestoreServers", nth=2)
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -191,6 +219,29 @@ SCENARIOS: Mapping[str, Scenario] = {
         "the servers never come up", _never("servers"), over=("ServersSeconds", "ResumeSeconds")
     ),
     "no tier": Scenario("a stack is never done", _never("tier"), over=("TierSeconds", "ResumeSeconds")),
+    "check": Scenario("a check that finds nothing", looks=1, check={"environment": "arable"}),
+    "check, drifted": Scenario(
+        "a check that finds something, and that something has gone",
+        _another_release,
+        check={"environment": "arable"},
+    ),
+    "check, remedy": Scenario(
+        "a check that has put right what it finds", _remedy, check={"environment": "arable", "remedy": True}
+    ),
+    "check of all": Scenario("a check of all environments", _known, check={}),
+    "check of nobody": Scenario("a check of what was never released", check={"environment": "nobody"}),
+    "no detection": Scenario(
+        "a check that CloudFormation never answers",
+        _without_detection,
+        over=("DetectionSeconds",),
+        check={},
+    ),
+    "no report": Scenario(
+        "a check that the servers never answer",
+        _without_report,
+        over=("ReportSeconds",),
+        check={"environment": "arable"},
+    ),
     "no answer": Scenario(
         "a step is never done", _never("command:configure"), over=("DeliverySeconds", "ResumeSeconds")
     ),

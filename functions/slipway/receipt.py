@@ -50,7 +50,7 @@ def record(
     environment, release = request["environment"], request["release"]
     if ending == "Succeeded":
         lock.assure(held)
-    before = records.current(environment["name"])
+    before = records.replaced(environment["name"], int(held["fence"]) if held else -1)
     now = datetime.now(UTC)
     told = {
         **facts(request, ending, execution, servers, failure, now),
@@ -66,7 +66,7 @@ def record(
     )
     records.register(environment)
     if ending == "Succeeded" and not told["unchanged"]:
-        _set_current(environment, release, held, outputs)
+        _set_current(environment, release, held, outputs, before)
     _write(told, execution, bucket)
     return told
 
@@ -223,10 +223,12 @@ def _key(environment: str, execution: str) -> str:
     return f"receipts/{environment}/{execution}.json"
 
 
-def _set_current(environment: Json, release: Json, held: Json | None, outputs: Json) -> None:
+def _set_current(
+    environment: Json, release: Json, held: Json | None, outputs: Json, before: Json | None
+) -> None:
     """The fence is looked at once more by the write itself."""
     if held is None or not records.set_current(
-        environment, release, int(held["fence"]), outputs, tiers.digest()
+        environment, release, int(held["fence"]), outputs, tiers.digest(), before
     ):
         raise LockLost(
             "a later holder of the lock has recorded its release already",

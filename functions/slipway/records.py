@@ -2,7 +2,8 @@
 
 pk                  sk                               what
 ENVIRONMENT#<name>  LOCK                             see slipway.lock
-ENVIRONMENT#<name>  CURRENT                          fence, document: what the last success asked for;
+ENVIRONMENT#<name>  CURRENT                          fence, document: what the last success asked for,
+                                                     before: what it replaced;
                                                      taken down: fence, retired (when), by (execution),
                                                      last (the document)
 ENVIRONMENT#<name>  RELEASE#<started>#<id>#<execution> document: the receipt without its states
@@ -75,6 +76,16 @@ def known(environment: str) -> bool:
     return any(dynamodb.get(key(environment), kind) for kind in ("LOCK", "CURRENT"))
 
 
+def replaced(environment: str, fence: int) -> dict[str, Any] | None:
+    """The current release that a holder of the lock with this fence replaces, or has replaced already: the
+    writing of a success may be tried again."""
+    item = dynamodb.get(key(environment), "CURRENT")
+    if item is None:
+        return None
+    found = json.loads(item.get("before" if item["fence"] == fence else "document", "null"))
+    return dict(found) if found else None
+
+
 def cidrs() -> dict[str, str]:
     """The CIDR of every environment for which a release was begun."""
     return {item["sk"]: item["cidr"] for item in dynamodb.query("ENVIRONMENTS")}
@@ -95,15 +106,18 @@ def set_current(
     fence: int,
     outputs: Mapping[str, Any] | None = None,
     templates: str = "",
+    before: Mapping[str, Any] | None = None,
 ) -> bool:
     """Makes this the environment's current release, unless a later holder of the lock has set one. Whether
-    it did. `templates`: the digest of the tiers' templates that it was built from."""
+    it did. `templates`: the digest of the tiers' templates that it was built from; `before`: what it
+    replaces."""
     return dynamodb.put(
         {
             "pk": key(environment["name"]),
             "sk": "CURRENT",
             "fence": fence,
             "release": release["id"],
+            "before": json.dumps(before and {part: before[part] for part in ("environment", "release")}),
             "document": json.dumps(
                 {
                     "environment": environment,

@@ -279,12 +279,21 @@ def test_a_success_without_the_lock_is_none(environment: dict[str, Any]) -> None
 
 @pytest.mark.usefixtures("region")
 def test_recorded_twice_is_recorded_once(environment: dict[str, Any]) -> None:
+    records.set_current(environment, BEFORE, 0)
     lock(environment)
-    record(environment)
+    once = record(environment)
     again = record(environment)
     assert again["release"]["id"] == "2"
     assert again["before"] == "1"
+    assert undone(once["undo"]) == undone(again["undo"])
+    assert undone(again["undo"])["release"]["id"] == "1"
     assert len(sort_keys()) == 4
+
+
+@pytest.mark.usefixtures("region")
+def test_a_first_success_recorded_twice_has_nothing_to_go_back_to(environment: dict[str, Any]) -> None:
+    lock(environment)
+    assert [record(environment)["undo"], record(environment)["undo"]] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ the environment alone, and puts back exactly what was found. What somebody else 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from slipway import announcement, records
@@ -73,16 +74,15 @@ def _resume_release(environment: str) -> list[str]:
     item = dynamodb.get(records.key(environment), "SCALING")
     if not item or not (item["processes"] or "fence" in item):
         return []
-    found = left(environment) or {"group": str(item["group"]), "processes": []}
-    if found["processes"] and autoscaling.group(found["group"]) is not None:
-        autoscaling.resume(found["group"], found["processes"])
-    _write(environment, found["group"], [])
-    return list(found["processes"])
+    group, processes = str(item["group"]), _processes(item)
+    if processes and autoscaling.group(group) is not None:
+        autoscaling.resume(group, processes)
+    _write(environment, group, [])
+    return processes
 
 
 def _resume_launching(environment: str) -> list[str]:
-    item = dynamodb.get(records.key(environment), "LAUNCHING")
-    group = str((item or {}).get("group", ""))
+    group = _stopped(environment)
     if not group:
         return []
     if autoscaling.group(group) is not None:
@@ -97,11 +97,26 @@ def left_by_others(environment: str, group: str) -> set[str]:
 
 
 def left(environment: str) -> dict[str, Any] | None:
-    """{"group", "processes"} that we have suspended and not resumed; None if there are none."""
-    item = dynamodb.get(records.key(environment), "SCALING")
-    if not item or not item["processes"]:
+    """{"group", "processes"} that we have suspended and not resumed, for a release or to stop launching; None
+    if there are none."""
+    item = dynamodb.get(records.key(environment), "SCALING") or {}
+    group, processes = _stopped(environment), _processes(item)
+    if not (group or processes):
         return None
-    return {"group": str(item["group"]), "processes": str(item["processes"]).split(",")}
+    return {
+        "group": str(item["group"]) if processes else group,
+        "processes": [*processes, *([LAUNCH] if group else [])],
+    }
+
+
+def _stopped(environment: str) -> str:
+    """The group in which launching was stopped by us, or nothing."""
+    item = dynamodb.get(records.key(environment), "LAUNCHING")
+    return str((item or {}).get("group", ""))
+
+
+def _processes(item: Mapping[str, Any]) -> list[str]:
+    return [process for process in str(item.get("processes", "")).split(",") if process]
 
 
 def tell(environment: str, region: str, topic: str) -> dict[str, Any]:
@@ -133,7 +148,7 @@ def _ours(environment: str, group: str) -> set[str]:
     item = dynamodb.get(records.key(environment), "SCALING")
     if not item or item["group"] != group:
         return set()
-    return {process for process in str(item["processes"]).split(",") if process}
+    return set(_processes(item))
 
 
 def _suspended(group: str) -> set[str]:

@@ -233,3 +233,15 @@ def test_launching_that_somebody_else_stopped_stays_so(monkeypatch: pytest.Monke
     scaling.stop_launching("arable", GROUP)
     scaling.resume("arable")
     assert group.suspended == {"Launch"}
+
+
+def test_launching_that_was_stopped_is_left_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    telling(monkeypatch, Group())
+    assert scaling.left("arable") is None
+    scaling.stop_launching("arable", GROUP)
+    assert scaling.left("arable") == {"group": GROUP, "processes": ["Launch"]}
+    scaling.suspend("arable", GROUP, 1)
+    left = scaling.left("arable")
+    assert left == {"group": GROUP, "processes": [*sorted(scaling.PROCESSES), "Launch"]}
+    scaling.resume("arable")
+    assert scaling.left("arable") is None

@@ -1,8 +1,8 @@
 """The errors of the functions. The class's name is the error's name in a state machine; its text is JSON.
 
 SlipwayError
-├── InvalidInput        → release fails clean before anything was changed; the problems are listed
-├── PreflightFailed     → release fails clean before anything was changed; the problems are listed
+├── InvalidInput        → release or tear-down fails clean, nothing was changed; the problems are listed
+├── PreflightFailed     → likewise; the problems are listed
 ├── EnvironmentLocked   → release fails clean without a lock to free
 ├── HolderEnded         → release cleans up after the execution that held the lock, then takes it
 ├── LockLost            → release ends without touching anything more; nobody tries again

@@ -145,17 +145,23 @@ class _Interfaces:
             subnet = subnet_of(address, ec2._subnets.values())
             if subnet is None:
                 continue  # a public address
-            server = servers.get(address)
-            yield self._record(
-                address, subnet, groups, descriptions.get(address, ""), server["InstanceId"] if server else ""
-            )
+            yield self._record(address, subnet, groups, descriptions.get(address, ""), servers.get(address))
 
     def _record(
-        self, address: str, subnet: Mapping[str, Any], groups: Collection[str], description: str, server: str
+        self,
+        address: str,
+        subnet: Mapping[str, Any],
+        groups: Collection[str],
+        description: str,
+        server: Mapping[str, Any] | None,
     ) -> Record:
         known = ministack("services.ec2")._security_groups
         digest = hashlib.sha256(f"{subnet['SubnetId']} {address}".encode()).hexdigest()
-        attachment = {"AttachmentId": f"eni-attach-{digest[20:37]}", "InstanceId": server}
+        attachment = {
+            "AttachmentId": f"eni-attach-{digest[20:37]}",
+            "InstanceId": server["InstanceId"] if server else "",
+            "AttachTime": server["LaunchTime"] if server else "",
+        }
         return {
             "NetworkInterfaceId": f"eni-{digest[:17]}",
             "SubnetId": subnet["SubnetId"],

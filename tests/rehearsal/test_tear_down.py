@@ -18,7 +18,6 @@ from tests.rehearsal.rehearsed import Rehearsed, as_object, eventually
 
 NAME = "passing"
 STACKS = ("load-balancer", "web", "certificate", "database", "storage", "network")
-ASKED = {"environment": NAME, "confirm": NAME}
 
 
 @dataclass(frozen=True)
@@ -33,42 +32,50 @@ class Taken:
     seconds: float
 
 
-def given(region: Rehearsed, overlay: str | None = None) -> dict[str, Any]:
-    """The input of a first release of this environment, with one server."""
+def given(
+    region: Rehearsed, overlay: str | None = None, name: str = NAME, cidr: str = "10.60.0.0/16"
+) -> dict[str, Any]:
+    """The input of a first release of an environment with one server."""
     made = region.given(overlay, min=1, desired=1, max=2)
-    made["environment"] |= {"name": NAME, "domain": {"name": f"{NAME}.example", "dns": "route53"}}
-    made["environment"]["network"] |= {"cidr": "10.60.0.0/16"}
+    made["environment"] |= {"name": name, "domain": {"name": f"{name}.example", "dns": "route53"}}
+    made["environment"]["network"] |= {"cidr": cidr}
     return made
 
 
-def take_down(region: Rehearsed, name: str, **asked: Any) -> Taken:
+def take_down(region: Rehearsed, name: str, environment: str = NAME, **asked: Any) -> Taken:
     began = time.monotonic()
-    ended = release.tear_down(region.outputs, {**ASKED, **asked}, name)
-    told = as_object(ended.get("output") or ended.get("cause"))
+    ended = release.tear_down(
+        region.outputs, {"environment": environment, "confirm": environment, **asked}, name
+    )
+    told = as_object(ended["output"] if ended["status"] == "SUCCEEDED" else ended.get("cause"))
     return Taken(ended["status"], ended.get("error", ""), told, name, time.monotonic() - began)
 
 
-def stacks(region: Rehearsed) -> dict[str, str]:
+def stacks(region: Rehearsed, environment: str = NAME) -> dict[str, str]:
     """Statuses of the environment's stacks that are there."""
     pages = region.client("cloudformation").get_paginator("describe_stacks").paginate()
     found = {one["StackName"]: one["StackStatus"] for page in pages for one in page["Stacks"]}
     return {
         name: status
         for name, status in found.items()
-        if name.startswith(f"slipway-{NAME}-") and status != "DELETE_COMPLETE"
+        if name.startswith(f"slipway-{environment}-") and status != "DELETE_COMPLETE"
     }
 
 
-def left(region: Rehearsed) -> dict[str, list[str]]:
+def left(region: Rehearsed, environment: str = NAME) -> dict[str, list[str]]:
     """All that could be left of the environment and was not to stay, as AWS and the machine say."""
-    ec2, prefix = region.client("ec2"), f"slipway-{NAME}-"
+    ec2, prefix = region.client("ec2"), f"slipway-{environment}-"
     instances = ec2.describe_instances(
         Filters=[
-            {"Name": "tag:slipway:environment", "Values": [NAME]},
+            {"Name": "tag:slipway:environment", "Values": [environment]},
             {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
         ]
     )["Reservations"]
-    vpcs = [one["VpcId"] for one in ec2.describe_vpcs()["Vpcs"] if one["CidrBlock"] == "10.60.0.0/16"]
+    vpcs = [
+        one["VpcId"]
+        for one in ec2.describe_vpcs()["Vpcs"]
+        if {"Key": "slipway:environment", "Value": environment} in one.get("Tags", [])
+    ]
     roles = region.client("iam").get_paginator("list_roles").paginate()
     groups = region.client("logs").get_paginator("describe_log_groups").paginate()
     functions = region.client("lambda").get_paginator("list_functions").paginate()
@@ -79,19 +86,19 @@ def left(region: Rehearsed) -> dict[str, list[str]]:
     secrets = region.client("secretsmanager").list_secrets()["SecretList"]
     scaling = region.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     return {
-        "stacks": sorted(stacks(region)),
+        "stacks": sorted(stacks(region, environment)),
         "instances": [one["InstanceId"] for group in instances for one in group["Instances"]],
         "networks": vpcs,
         "subnets": [s["SubnetId"] for s in ec2.describe_subnets()["Subnets"] if s["VpcId"] in vpcs],
         "addresses": [
             one["PublicIp"]
             for one in ec2.describe_addresses()["Addresses"]
-            if {"Key": "slipway:environment", "Value": NAME} in one.get("Tags", [])
+            if {"Key": "slipway:environment", "Value": environment} in one.get("Tags", [])
         ],
         "interfaces": [
             one["NetworkInterfaceId"]
             for one in ec2.describe_network_interfaces()["NetworkInterfaces"]
-            if one["PrivateIpAddress"].startswith("10.60.")
+            if one["VpcId"] in vpcs
         ],
         "groups of servers": [
             one["AutoScalingGroupName"] for one in scaling if one["AutoScalingGroupName"].startswith(prefix)
@@ -101,9 +108,11 @@ def left(region: Rehearsed) -> dict[str, list[str]]:
         ],
         "balancers": [one["LoadBalancerArn"] for one in balancers if one["VpcId"] in vpcs],
         "target groups": [one["TargetGroupArn"] for one in targets if one.get("VpcId") in vpcs],
-        "certificates": [one["DomainName"] for one in certificates if NAME in one["DomainName"]],
+        "certificates": [one["DomainName"] for one in certificates if environment in one["DomainName"]],
         "secrets": [
-            one["Name"] for one in secrets if NAME in one["Name"] and not one["Name"].endswith("key-base")
+            one["Name"]
+            for one in secrets
+            if environment in one["Name"] and not one["Name"].endswith("key-base")
         ],
         "roles": [one["RoleName"] for page in roles for one in page["Roles"] if prefix in one["RoleName"]],
         "functions": [
@@ -135,9 +144,10 @@ def items(region: Rehearsed, beginning: str) -> list[dict[str, Any]]:
     return [{name: next(iter(value.values())) for name, value in item.items()} for item in found]
 
 
-def all_gone(region: Rehearsed) -> None:
-    empty: dict[str, list[str]] = {kind: [] for kind in left(region)}
-    eventually(lambda: left(region) == empty, 120, f"nothing is left: {left(region)}")
+def all_gone(region: Rehearsed, environment: str = NAME) -> None:
+    before = left(region, environment)
+    empty: dict[str, list[str]] = {kind: [] for kind in before}
+    eventually(lambda: left(region, environment) == empty, 120, f"nothing is left: {before}")
 
 
 def images(region: Rehearsed) -> list[str]:
@@ -185,7 +195,7 @@ def test_another_name_is_refused_by_the_field(region: Rehearsed, released: str) 
 def test_who_releases_cannot_take_down(region: Rehearsed, released: str) -> None:
     with pytest.raises(ClientError, match="not authorized"):
         release.client("stepfunctions").start_execution(
-            stateMachineArn=region.outputs["TearDownStateMachineArn"], input=json.dumps(ASKED)
+            stateMachineArn=region.outputs["TearDownStateMachineArn"], input="{}"
         )
 
 
@@ -235,6 +245,25 @@ def test_it_goes_and_leaves_what_was_to_stay(region: Rehearsed, released: str) -
         .read()
     )
     assert (told["ending"], told["snapshot"]) == ("Succeeded", snapshot)
+
+
+def test_a_first_release_that_failed_leaves_nothing_either(region: Rehearsed) -> None:
+    """No release of it ever succeeded; and images that are named go, too."""
+    broken = given(region, "crashing", name="failing", cidr="10.61.0.0/16")
+    ended = region.fail(broken)
+    assert ended.error == "FailedClean"
+    assert len(stacks(region, "failing")) == 6
+    bucket = region.tier("storage", "failing")["ImageBucketName"]
+    for body in (b"1", b"2"):
+        region.client("s3").put_object(Bucket=bucket, Key="image.png", Body=body)
+    region.client("s3").delete_object(Bucket=bucket, Key="image.png")
+    taken = take_down(region, "down-failed", "failing", remove={"images": bucket})
+    print(f"tear-down after a failure: {taken.seconds:.0f} s")
+    assert taken.status == "SUCCEEDED", taken.told
+    all_gone(region, "failing")
+    assert taken.told["images"] == {"bucket": bucket, "kept": False, "removed": 3}
+    assert bucket not in {one["Name"] for one in region.client("s3").list_buckets()["Buckets"]}
+    assert taken.told["snapshot"].startswith("slipway-failing-final-")
 
 
 def test_a_release_by_its_name_is_told_so(region: Rehearsed, released: str) -> None:

@@ -325,6 +325,7 @@ def test_what_goes_and_what_stays_is_told(estate: dict[str, list[Json]]) -> None
     assert "20 GiB" in told["goes"][0]["detail"]
     assert [one["what"].split(" (")[0] for one in told["stays"]] == [
         "final snapshot of the database",
+        "the database's logs",
         "image bucket",
         "SECRET_KEY_BASE",
         "restore points",

@@ -99,12 +99,18 @@ def _database(found: Sequence[Json]) -> str:
 
 
 def _kept(present: Mapping[str, Found], request: Json) -> Iterator[dict[str, str]]:
-    if physical(present, "database", "Instance"):
+    if instance := physical(present, "database", "Instance"):
         yield _stay(
             "final snapshot of the database",
             f"slipway-{request['environment']}-final-…",
             "all data, as of the moment when the servers are gone",
             "aws rds delete-db-snapshot --db-snapshot-identifier NAME (its name is in the receipt)",
+        )
+        yield _stay(
+            "the database's logs",
+            f"/aws/rds/instance/{instance}/",
+            "RDS made their groups, and they do not expire",
+            f"aws logs delete-log-group --log-group-name /aws/rds/instance/{instance}/slowquery (and /error)",
         )
     bucket = request["bucket"]
     number = s3.count(bucket)

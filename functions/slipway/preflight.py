@@ -331,6 +331,19 @@ def _alarms(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _names(facts: Facts) -> Iterator[Finding]:
+    """An environment that was taken down left a secret and a bucket with the names that a new one needs."""
+    kept = facts.get("kept")
+    if kept and not isinstance(kept, Unknown):
+        yield Finding(
+            "environment.name",
+            "an environment of that name was taken down before, and the names of what was kept are taken: "
+            f"{kept}, as a rule the image bucket, too",
+            "choose another name; or, if nobody needs what was kept, delete it (aws secretsmanager "
+            f"delete-secret --force-delete-without-recovery --secret-id {kept}; and the bucket)",
+        )
+
+
 def _secrets(facts: Facts) -> Iterator[Finding]:
     wanted = facts["request"]["environment"]["secrets"]
     for state, what, to_do in (
@@ -475,6 +488,7 @@ CHECKS: tuple[Check, ...] = (
     Check("capacity", ("fleet", "targets", "reports"), _capacity),
     Check("alarms", ("alarms",), _alarms),
     Check("secrets", (), _secrets),
+    Check("names", (), _names),
     Check("database", ("database",), _database),
     Check("maintenance", ("database", "maintenance"), _maintenance),
     Check("restore point", ("snapshot",), _snapshot),

@@ -92,6 +92,7 @@ def look(
         "certificate": of(outputs["certificate"], lambda known: _certificate(known["CertificateArn"])),
         "zone": _zone(request["environment"]["domain"], outputs["certificate"], look_up),
         "quotas": [*_quotas(request["environment"], outputs), *_snapshots(request["release"], database)],
+        "kept": tried(partial(_kept, request)) if found["storage"] is None else None,
     }
     return {**facts, "reports": of(asked, lambda known: _hear(known, patience))}
 
@@ -114,6 +115,13 @@ def _stack(request: Json, tier: str) -> Json | None:
 def _outputs(stack: Any) -> Any:
     """None if there is no stack, {} if there is one whose creation has not come to its end."""
     return stack if stack is None or isinstance(stack, Unknown) else stacks.outputs(stack)
+
+
+def _kept(request: Json) -> str | None:
+    """The name of a secret that the storage tier would make, if there is one of it: that is kept when an
+    environment is taken down, as its image bucket is."""
+    name = f"slipway/{request['environment']['name']}/secret-key-base"
+    return name if secrets.description(name) else None
 
 
 # --- servers ------------------------------------------------------------------------------------------------

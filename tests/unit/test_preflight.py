@@ -388,3 +388,9 @@ def test_the_refusal_of_a_thousand_servers_fits_into_a_cause() -> None:
     )
     assert len(json.dumps(explained)) < 30_000
     assert "and 990 more" in explained["what"]
+
+
+def test_names_that_a_tear_down_kept_are_taken() -> None:
+    kept = "slipway/arable/secret-key-base"
+    assert found(kept=kept, request=request(previous=None)) == [("problems", "names", "environment.name")]
+    assert found(kept=None) == found(kept=Unknown("AWS answered Throttling")) == []

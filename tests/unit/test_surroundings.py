@@ -112,6 +112,8 @@ class Region(Paging, Members):
         return {"MetricAlarms": [{"AlarmName": "errors", "StateValue": "OK"}]}
 
     def describe_secret(self, SecretId: str) -> dict[str, Any]:
+        if SecretId.endswith("/secret-key-base") and "storage" not in self.stacks:
+            raise refused("ResourceNotFoundException")
         if SecretId == "absent":
             raise refused("ResourceNotFoundException")
         return {"DeletedDate": datetime.now(UTC)} if SecretId == "deleted" else {"Name": SecretId}

@@ -652,6 +652,145 @@ def test_the_network_is_not_tried_where_everything_is_there(world: World, tmp_pa
     assert set(world.names()[before:]) == {DATABASE_NAME}
 
 
+def whole(world: World, **expected: Any) -> dict[str, Any]:
+    """What a check of drift is told."""
+    ran = world.document("report", {"Application": ARABLE, "Depth": "whole"})
+    told = good(ran, changed=False, **expected)
+    assert len(json.dumps(told, ensure_ascii=False)) < 2_500  # characters that Run Command keeps at hand
+    for secret in (PASSWORD, KEY, API_KEY.splitlines()[0]):
+        assert secret not in json.dumps(told) + ran.log
+    return told
+
+
+SAME = {"differences": 0, "firstDifferences": []}
+
+
+def as_it_was(world: World) -> dict[str, Any]:
+    """Nothing of the server is otherwise than the steps left it."""
+    told = whole(world, release="kept", pending=[], enabled={"nginx": True, "arable": True})
+    assert told["code"]["recorded"] == told["code"]["actual"]
+    assert {name: told["code"][name] for name in SAME} == SAME
+    assert told["configuration"] == {"written": 7, **SAME}
+    return told
+
+
+@pytest.fixture(scope="module")
+def kept(world: World, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A release that serves, on a server that is told again and again to put it right."""
+    data = packaged(tmp_path_factory.mktemp("kept"), "kept", "second")
+    good(stage(world, "kept", data), changed=True)
+    good(beside(world, "kept"), changed=True, release="kept")
+    return data
+
+
+def put_right(world: World, kept: bytes) -> None:
+    """What a remedy runs on a server; a second time there is nothing left to do."""
+    again = (False,)
+    for changed in ((False, True), again):
+        steps = [
+            world.document("prepare", {"Application": ARABLE, "Ruby": "3.1"}),
+            stage(world, "kept", kept, Verify="true"),
+            world.document("configure", settings()),
+            beside(world, "kept"),
+        ]
+        assert all(step.code == 0 and step.result["changed"] in changed for step in steps), steps
+
+
+def test_an_untouched_server_has_no_difference(world: World, kept: bytes) -> None:
+    told = as_it_was(world)
+    assert told["restarted"] is False
+    assert 0 < told["bootedSeconds"] < 3600
+    assert "code" not in good(run(world, "report"))  # a release does not wait for that
+    site = PlainSite(world)
+    write_post(site)
+    good(run(world, "migrate", "kept"), changed=False)
+    put_right(world, kept)
+    assert as_it_was(world)["code"] == told["code"]
+
+
+def test_edited_code_is_found_and_unpacked_anew_beside_what_runs(world: World, kept: bytes) -> None:
+    tree = "/var/www/arable/releases/kept"
+    edit = (
+        "echo '# edited' >>config/routes.rb; chmod 666 Gemfile; rm public/arable.css; ln -sf x public/'a \"b'"
+    )
+    assert world.shell(f"set -e; cd {tree}; {edit}").code == 0
+    code = whole(world)["code"]
+    assert code["recorded"] != code["actual"]
+    assert code["firstDifferences"] == [
+        *("changed Gemfile", "changed config/routes.rb", 'added public/a "b', "gone public/arable.css")
+    ]
+    good(stage(world, "kept", kept), changed=False)  # a release does not look: it has the id and the sha256
+    with pelted(world) as answers:
+        good(stage(world, "kept", kept, Verify="true"), changed=True)
+        aside = world.shell("cd /var/www/arable/releases; ls -d .replaced.*").stdout.split()
+        assert len(aside) == 1  # what the process works in
+        assert whole(world)["release"] == aside[0].decode()
+        good(beside(world, "kept"), changed=True, release="kept", warm=False)
+    assert set(answers) == {(200, "kept")}, Counter(answers)
+    as_it_was(world)
+    put_right(world, kept)
+    # The former folder goes when nobody works in it any more and a release is unpacked.
+    world.shell(f"systemctl start slipway-settle-arable.service; echo >>{tree}/config.ru")
+    put_right(world, kept)
+    assert len(world.shell("cd /var/www/arable/releases; ls -d .replaced.*").stdout.split()) == 1
+    as_it_was(world)
+
+
+def test_changed_files_of_prepare_and_configure_are_found_and_put_back(world: World, kept: bytes) -> None:
+    nginx, shared = "/etc/nginx/conf.d/slipway-arable.conf", "/var/www/arable/shared"
+    unit = "/etc/systemd/system/arable@.service"
+    assert world.shell(f"sed -i s/50m/1m/ {nginx}; nginx -s reload; chmod 644 {shared}/environment").code == 0
+    assert world.shell(f"sed -i s/10/11/ {shared}/database.yml; echo >>{unit}").code == 0
+    found = whole(world)["configuration"]
+    assert found["firstDifferences"] == [f"changed {nginx}", f"changed {unit}"] + [
+        f"changed {shared}/{name}" for name in ("database.yml", "environment")
+    ]
+    put_right(world, kept)
+    as_it_was(world)
+    beside_it = "/etc/systemd/system/arable@.service.d"
+    world.shell(f"mkdir {beside_it}; printf '[Service]\\nNice=1\\n' >{beside_it}/own.conf")
+    assert whole(world)["configuration"]["firstDifferences"] == [f"added {beside_it}/own.conf"]
+    world.shell(f"rm -r {beside_it}; rm {nginx}; systemctl daemon-reload")
+    assert whole(world)["configuration"]["firstDifferences"] == [f"gone {nginx}"]
+    put_right(world, kept)
+    as_it_was(world)
+
+
+def test_stopped_services_are_found_and_started(world: World, kept: bytes) -> None:
+    slot = slots(world)[2]
+    world.shell(f"systemctl disable --now nginx; systemctl disable --now arable@{slot}")
+    told = whole(world, release=None, enabled={"nginx": False, "arable": False})
+    assert told["services"] == {"nginx": "inactive", "arable": "inactive"}
+    assert told["code"]["differences"] == 0  # what would run
+    put_right(world, kept)
+    as_it_was(world)
+    world.shell(f"systemctl disable arable@{slots(world)[2]}; systemctl mask --now nginx")
+    put_right(world, kept)
+    as_it_was(world)
+
+
+def test_migrations_and_a_restart_are_told(world: World, kept: bytes) -> None:
+    world.sql("DELETE FROM arable.schema_migrations WHERE version = '20261108080000'")
+    whole(world, pending=["20261108080000"])
+    world.sql("INSERT INTO arable.schema_migrations VALUES ('20261108080000')")
+    world.reboot()
+    until(lambda: world.http("GET", "/up").status == 200)
+    assert as_it_was(world)["restarted"] is True
+
+
+def test_a_server_with_everything_wrong_still_says_so_in_one_line(world: World, kept: bytes) -> None:
+    name = "x" * 200
+    world.shell(f"cd /var/www/arable/releases/kept/public; for n in 1 2 3 4 5 6; do echo >{name}$n; done")
+    units = "/etc/systemd/system/nginx.service.d"
+    world.shell(f"mkdir {units}; cd {units}; for n in 1 2 3 4 5 6; do echo >{name}$n.conf; done")
+    told = whole(world)
+    assert told["code"]["differences"] == 6
+    assert told["configuration"]["differences"] == 6
+    world.shell(f"rm -r {units}")
+    put_right(world, kept)
+    as_it_was(world)
+
+
 def test_parameters_cannot_carry_commands(world: World) -> None:
     hostile = ["a'; touch /tmp/in; '", "$(touch /tmp/in)", "a\ntouch /tmp/in", "a b", "../a", ""]
     for value in hostile:

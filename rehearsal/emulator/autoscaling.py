@@ -517,6 +517,7 @@ def from_template(
         profile=profile,
         public=None if public is None else str(public).lower() == "true",
         key_name=str(data.get("KeyName") or ""),
+        metadata=data.get("MetadataOptions") or {},
         tags=tags,
     )
 

@@ -297,6 +297,7 @@ def launch_of(props: Mapping[str, Any]) -> Launch:
         public=None if public is None else str(public).lower() == "true",
         address=interface.get("PrivateIpAddress") or props.get("PrivateIpAddress"),
         key_name=str(props.get("KeyName") or ""),
+        metadata=props.get("MetadataOptions") or {},
     )
 
 

@@ -52,6 +52,13 @@ STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
 LIVE = ("pending", "running", "shutting-down")
 WATCH_SECONDS = 0.5
 
+METADATA: Mapping[str, Any] = {
+    "HttpEndpoint": "enabled",
+    "HttpTokens": "optional",
+    "HttpPutResponseHopLimit": 1,
+}
+"""Without options of its own. Source: EC2 API reference, InstanceMetadataOptionsRequest."""
+
 TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian's programs look for certificate authorities."""
 
@@ -69,6 +76,7 @@ class Launch:
     public: bool | None = None
     address: str | None = None
     key_name: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -85,6 +93,7 @@ def install(region: Region) -> None:
     ec2._ACTION_MAP["TerminateInstances"] = instances.terminate_action
     ec2._ACTION_MAP["DescribeInstanceStatus"] = instances.describe_status
     ec2._ACTION_MAP["RebootInstances"] = instances.reboot
+    ec2._ACTION_MAP["ModifyInstanceMetadataOptions"] = instances.modify_metadata
     for action in ("StopInstances", "StartInstances"):
         ec2._ACTION_MAP[action] = _not_offered(action)
     region.launch_instance = instances.launch
@@ -173,6 +182,7 @@ class Instances:
                 PublicDnsName="",
                 PrivateDnsName=f"{host_name(address)}.{self._region.name}.compute.internal",
                 Placement={"AvailabilityZone": subnet["AvailabilityZone"], "Tenancy": "default"},
+                MetadataOptions={**METADATA, **metadata_options(launch.metadata)},
             )
             for mapping in record["BlockDeviceMappings"]:
                 ec2._volumes[mapping["Ebs"]["VolumeId"]]["AvailabilityZone"] = subnet["AvailabilityZone"]
@@ -344,6 +354,8 @@ class Instances:
             credentials=credentials if has_credentials else None,
             public_address=record["PublicIpAddress"] or None,
             user_data=user_data(record) or None,
+            tokens_required=record["MetadataOptions"]["HttpTokens"] == "required",
+            answers=record["MetadataOptions"]["HttpEndpoint"] == "enabled",
         )
 
     # API
@@ -381,6 +393,17 @@ class Instances:
                     name=f"reboot-{instance}",
                 )
         return ec2._xml(200, "RebootInstancesResponse", "<return>true</return>")
+
+    def modify_metadata(self, params: dict[str, Any]) -> Any:
+        """ModifyInstanceMetadataOptions: holds for the next question already."""
+        ec2 = ministack("services.ec2")
+        instance = ec2._p(params, "InstanceId")
+        if instance not in self._records:
+            return _no_such_instance(instance)
+        options = self._records[instance]["MetadataOptions"]
+        options.update(metadata_options({name: ec2._p(params, name) for name in METADATA}))
+        answer = f"<instanceId>{instance}</instanceId>{metadata_xml(options, 'instanceMetadataOptions')}"
+        return ec2._xml(200, "ModifyInstanceMetadataOptionsResponse", answer)
 
     def describe_status(self, params: dict[str, Any]) -> Any:
         """DescribeInstanceStatus: `ok` once the server's start is over."""
@@ -595,8 +618,31 @@ def _known_filters(original: Handler) -> Handler:
 
 
 def _without_empty_addresses(original: Callable[[Any], str]) -> Callable[[Any], str]:
-    """An instance without a public address has no such member at all."""
-    return lambda record: original(record).replace("<ipAddress></ipAddress>", "")
+    """An instance without a public address has no such member at all; each has its metadata options."""
+
+    def rendered(record: Mapping[str, Any]) -> str:
+        text, end, rest = original(record).replace("<ipAddress></ipAddress>", "").rpartition("</item>")
+        return text + metadata_xml(record.get("MetadataOptions", METADATA), "metadataOptions") + end + rest
+
+    return rendered
+
+
+def metadata_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a launch template or a request: those that are known here, and given."""
+    return {
+        name: int(given[name]) if isinstance(default, int) else str(given[name])
+        for name, default in METADATA.items()
+        if given.get(name) not in (None, "")
+    }
+
+
+def metadata_xml(options: Mapping[str, Any], tag: str) -> str:
+    """The member metadataOptions of an instance."""
+    members = "".join(
+        f"<{name[0].lower()}{name[1:]}>{value}</{name[0].lower()}{name[1:]}>"
+        for name, value in options.items()
+    )
+    return f"<{tag}><state>applied</state>{members}</{tag}>"
 
 
 def _not_offered(action: str) -> Handler:

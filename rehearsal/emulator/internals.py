@@ -39,6 +39,7 @@ SERVICE_MODULES = (
     "vpc_functions",
     "rds",
     "service_quotas",
+    "buckets",
     "elbv2",
     "interfaces",
     "cloudwatch",

@@ -22,6 +22,7 @@ RELIES_ON = (
     ("services.ec2", "_error"),
     ("services.ec2", "_xml"),
     ("services.ec2", "_p"),
+    ("services.ec2", "_describe_security_group_rules"),
 )
 
 CHANGES = (
@@ -68,6 +69,7 @@ def install(region: Region) -> None:
             f"RevokeSecurityGroup{direction}",
             functools.partial(_revoke, permissions),
         )
+    wrap_action(ministack("services.ec2"), "DescribeSecurityGroupRules", _one_by_one)
     wrap_action(ministack("services.ec2"), "DeleteSecurityGroup", functools.partial(_unused_by_api, region))
     wrap_type("AWS::EC2::SecurityGroup", "delete", functools.partial(_unused_by_stack, region))
     notify(ministack("services.ec2"), CHANGES, TYPES, region.security_changed)
@@ -170,6 +172,32 @@ def without(permission: Mapping[str, Any], revoked: set[Atom]) -> dict[str, Any]
             if (*service(permission), kind, str(entry.get(name))) not in revoked
         ]
     return kept if any(kept[kind] for kind in PEERS) else None
+
+
+def singles(permission: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An IpPermission as one a peer, each of which has an id of its own."""
+    kinds = [(kind, entry) for kind in PEERS for entry in permission.get(kind, ())]
+    if len(kinds) < 2:
+        return [dict(permission)]
+    plain = {name: value for name, value in permission.items() if name not in (*PEERS, "SecurityGroupRuleId")}
+    return [{**plain, **{kind: [] for kind in PEERS}, kind: [entry]} for kind, entry in kinds]
+
+
+def _one_by_one(original: Handler) -> Handler:
+    """DescribeSecurityGroupRules. As shipped, rules that were added together have one id, and revoking one of
+    them by its id revokes all."""
+    ec2 = ministack("services.ec2")
+
+    @functools.wraps(original)
+    def described(params: dict[str, Any]) -> Any:
+        for group in ec2._security_groups.values():
+            for permissions in DIRECTIONS.values():
+                group[permissions][:] = [
+                    single for permission in group[permissions] for single in singles(permission)
+                ]
+        return original(params)
+
+    return described
 
 
 def _revoke(permissions: str, original: Handler) -> Handler:

@@ -1,4 +1,4 @@
-"""Instance metadata at 169.254.169.254, version 2 alone: without a token there is no answer.
+"""Instance metadata at 169.254.169.254: without a token there is no answer, unless the instance lets it.
 
 Servers are told apart by their source address, which they cannot choose (see network.SETTINGS).
 """
@@ -49,6 +49,10 @@ class Instance:
     tags: Mapping[str, str] = field(default_factory=dict)
     """The tags that the launch template lets the server see (InstanceMetadataTags)."""
     mac: str | None = None
+    tokens_required: bool = True
+    """Version 2 alone; else a question without a token is answered, too."""
+    answers: bool = True
+    """Whether the instance has the service at all."""
 
 
 Who = Callable[[str], Instance | None]
@@ -87,6 +91,14 @@ class Metadata:
         """Whether this token was given to this address and is still good."""
         holder, until = self._tokens.get(token or "", ("", 0.0))
         return holder == source and until > time.monotonic()
+
+    def refusal(self, instance: Instance | None, token: str | None, source: str) -> HTTPStatus | None:
+        """Why a question is not answered, None if it is."""
+        if instance is not None and not instance.answers:
+            return HTTPStatus.FORBIDDEN
+        if token is None and instance is not None and not instance.tokens_required:
+            return None
+        return None if self.accepts(token, source) else HTTPStatus.UNAUTHORIZED
 
 
 def document(instance: Instance, path: str) -> bytes | None:
@@ -197,10 +209,10 @@ def _handler(metadata: Metadata) -> type[BaseHTTPRequestHandler]:
             )
 
         def do_GET(self) -> None:
-            source = str(self.client_address[0])
-            if not metadata.accepts(self.headers.get("X-aws-ec2-metadata-token"), source):
-                return self._answer(HTTPStatus.UNAUTHORIZED)
+            source, token = str(self.client_address[0]), self.headers.get("X-aws-ec2-metadata-token")
             instance = metadata.who(source)
+            if refusal := metadata.refusal(instance, token, source):
+                return self._answer(refusal)
             _version, _slash, path = self.path.partition("?")[0].strip("/").partition("/")
             body = document(instance, path) if instance else None
             return self._answer(HTTPStatus.NOT_FOUND if body is None else HTTPStatus.OK, body or b"")

@@ -326,6 +326,29 @@ def test_metadata_asks_for_a_token_and_knows_who_asks(region: Region) -> None:
         assert said == [f"i-{address} 200", "role 200", "web 200", " 404", " 401", "401"]
 
 
+def test_metadata_answers_as_the_instance_lets_it(region: Region) -> None:
+    script = (
+        "curl -s -o /dev/null -w '%{http_code} ' http://169.254.169.254/latest/meta-data/instance-id;"
+        "curl -s -o /dev/null -w '%{http_code}' -H 'X-aws-ec2-metadata-token: forged' "
+        "http://169.254.169.254/latest/meta-data/instance-id"
+    )
+    metadata = region.machines.metadata
+
+    def let(tokens_required: bool, answers: bool) -> None:
+        def lenient(source: str) -> Instance | None:
+            instance = who(source)
+            return replace(instance, tokens_required=tokens_required, answers=answers) if instance else None
+
+        metadata.who = lenient
+
+    try:
+        for answers, said in ((True, "200 401"), (False, "403 403")):
+            let(False, answers)
+            assert region.web["i-one"].run(["bash", "-s"], script.encode()).stdout.decode() == said
+    finally:
+        metadata.who = who
+
+
 def test_servers_trust_the_regions_authority(region: Region) -> None:
     script = (
         "curl -s -o /dev/null -w '%{http_code}\\n' https://site.example/\n"

@@ -10,7 +10,9 @@ from rehearsal.emulator import (
     acm,
     balancer_metrics,
     balancers,
+    buckets,
     databases,
+    ec2,
     elbv2,
     rds,
     route53,
@@ -389,3 +391,35 @@ def test_targets_that_drain_or_are_new_are_neither_healthy_nor_unhealthy() -> No
 @pytest.mark.parametrize(("moment", "minute"), [(120.1, 60), (124.9, 60), (125.1, 120), (180.0, 120)])
 def test_what_came_before_a_full_minute_belongs_to_the_minute_before(moment: float, minute: int) -> None:
     assert balancer_metrics.minute_of(moment) == minute
+
+
+# --- what a check of drift asks for -------------------------------------------------------------
+
+
+def test_rules_that_were_added_together_are_told_one_by_one() -> None:
+    ports = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22}
+    together = {**ports, "IpRanges": [{"CidrIp": "10.0.0.0/8"}, {"CidrIp": "192.0.2.0/24"}]}
+    together |= {"UserIdGroupPairs": [{"GroupId": "sg-1"}], "SecurityGroupRuleId": "sgr-1"}
+    found = security_groups.singles(together)
+    assert [security_groups.atoms(one) for one in found] == [
+        {("tcp", 22, 22, "IpRanges", "10.0.0.0/8")},
+        {("tcp", 22, 22, "IpRanges", "192.0.2.0/24")},
+        {("tcp", 22, 22, "UserIdGroupPairs", "sg-1")},
+    ]
+    assert not any("SecurityGroupRuleId" in one for one in found)
+    assert security_groups.singles(found[0]) == [found[0]]
+
+
+def test_metadata_options_are_those_that_were_given() -> None:
+    given = {"HttpTokens": "required", "HttpPutResponseHopLimit": "2", "HttpEndpoint": "", "Other": "x"}
+    options = {**ec2.METADATA, **ec2.metadata_options(given)}
+    assert options == {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 2}
+    assert ec2.metadata_xml(options, "metadataOptions") == (
+        "<metadataOptions><state>applied</state><httpEndpoint>enabled</httpEndpoint>"
+        "<httpTokens>required</httpTokens><httpPutResponseHopLimit>2</httpPutResponseHopLimit></metadataOptions>"
+    )
+
+
+def test_the_status_of_a_policy() -> None:
+    assert b"<IsPublic>TRUE</IsPublic>" in buckets.status_xml(True)
+    assert b"<IsPublic>FALSE</IsPublic>" in buckets.status_xml(False)

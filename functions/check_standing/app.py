@@ -3,16 +3,13 @@
 from typing import Any
 
 from slipway.drift import standing
-from slipway.drift.finding import bounded, check_command
+from slipway.drift.finding import check_command
 from slipway.task import Answer, Event, task
 
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{current, execution} → {findings, more, certificateDays}."""
+    """{current, execution} → {findings, more, unchecked, certificateDays}."""
     current = event["current"]
     remedy = check_command(event["execution"], current["environment"]["name"], remedy=True)
-    return {
-        **bounded(standing.check(current, current["outputs"], remedy)),
-        "certificateDays": standing.certificate_days(current["outputs"]),
-    }
+    return standing.checked(current, current["outputs"], remedy)

@@ -29,6 +29,10 @@ def _numbers(*names: str) -> Fits:
     return lambda value: isinstance(value, dict) and all(_number(value.get(name)) for name in names)
 
 
+def _object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
 def _or_null(fits: Fits) -> Fits:
     return lambda value: value is None or fits(value)
 
@@ -48,6 +52,10 @@ FACTS: Mapping[str, tuple[str, Fits]] = {
     "empty": ("true or false", _flag),
     "migrations": ("a list of texts", _texts),
     "seconds": ("a number", _number),
+    "code": ("an object or null", _or_null(_object)),
+    "configuration": ("an object or null", _or_null(_object)),
+    "bootedSeconds": ("a number", _number),
+    "restarted": ("true or false", _flag),
 }
 
 # Step → fields without which a release cannot go on.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -33,7 +33,7 @@ from slipway.certificate import LookUp
 from slipway.errors import CommandFailed
 from slipway.patience import Patience, linger
 from slipway.preflight import Unknown, moment
-from slipway.tried import tried
+from slipway.tried import of, tried
 
 Json = Mapping[str, Any]
 Outputs = Mapping[str, Mapping[str, str]]
@@ -95,13 +95,6 @@ def look(
         "kept": tried(partial(_kept, request)) if found["storage"] is None else None,
     }
     return {**facts, "reports": of(asked, lambda known: _hear(known, patience))}
-
-
-def of(known: Any, look: Callable[[Any], Any]) -> Any:
-    """What is seen with the help of another fact: None if that is not there, Unknown if it is."""
-    if isinstance(known, Unknown):
-        return known
-    return tried(lambda: look(known)) if known else None
 
 
 # --- stacks -------------------------------------------------------------------------------------------------

@@ -19,3 +19,10 @@ def tried(ask: Callable[[], Any]) -> Any:
         return Unknown(f"AWS answered {code} to {error.operation_name}")
     except (BotoCoreError, OSError) as error:
         return Unknown(f"AWS was not reached ({type(error).__name__})")
+
+
+def of(known: Any, ask: Callable[[Any], Any]) -> Any:
+    """What is seen with the help of another fact: None if that is not there, Unknown if it is."""
+    if isinstance(known, Unknown):
+        return known
+    return tried(lambda: ask(known)) if known else None

@@ -26,6 +26,7 @@ class Answer:
 
     status: int = 0
     release: str = ""
+    location: str = ""
     error: str = ""
     kind: str = ""
 
@@ -137,7 +138,7 @@ def fetch(url: str, seconds: float = 5.0) -> Answer:
         with opener.open(wanted, timeout=seconds) as response:
             return Answer(response.status, response.headers.get(HEADER, ""))
     except urllib.error.HTTPError as error:
-        return Answer(error.code, error.headers.get(HEADER, ""))
+        return Answer(error.code, error.headers.get(HEADER, ""), error.headers.get("Location", ""))
     except urllib.error.URLError as error:
         return Answer(error=str(error.reason), kind=_kind(error.reason))
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a Location that is none

@@ -29,6 +29,8 @@ RENAMED = {
     ("s3", "list_multipart_uploads"): "s3:ListBucketMultipartUploads",
     # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html: with versions
     ("s3", "delete_objects"): "s3:DeleteObjectVersion",
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetPublicAccessBlock.html
+    ("s3", "get_public_access_block"): "s3:GetBucketPublicAccessBlock",
 }
 # Services whose actions do not begin as their requests are signed.
 PREFIXES = {"monitoring": "cloudwatch"}

@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slipway import commands, failure, plan, preflight, receipt, verification, waves
+from slipway.drift import servers
 from slipway.errors import CommandFailed, SlipwayError, VerificationFailed
 from tests.unit.fakes import install, patience
 from tests.unit.fuzzing import any_json, changed, tried
@@ -34,6 +35,13 @@ REPORTS: dict[str, dict[str, Any]] = {
         "disk": {"sizeMiB": 8000, "freeMiB": 4000, "freeInodes": None},
         "memory": {"totalMiB": 1000, "availableMiB": 500, "applicationMiB": 150},
         "uptimeSeconds": 100,
+        "code": {"recorded": "0", "actual": "1", "differences": 1, "firstDifferences": ["changed Gemfile"]},
+        "configuration": {"written": 8, "differences": 1, "firstDifferences": ["gone /etc/nginx/x"]},
+        "enabled": {"nginx": True, "arable": False},
+        "agent": None,
+        "bootedSeconds": 100,
+        "restarted": True,
+        "pending": ["20261101090000"],
     },
     "stage": {"release": "r2", "sha256": "0" * 64, "sideBySide": True},
     "pending": {"pending": ["20261101090000"], "number": 1, "empty": False},
@@ -130,6 +138,11 @@ def test_what_a_server_prints(run_command: Ssm, given: tuple[str, str, str]) -> 
 
 
 def _judged(answers: list[dict[str, Any]]) -> None:
+    current = {"environment": request()["environment"], "release": {**request()["release"], "migrate": True}}
+    heard = [{**one, "result": one["result"] if one["fine"] else None} for one in answers]
+    found = servers.judged(current, heard, "the remedy")
+    passable(found)
+    assert len(json.dumps(found)) < 30_000
     judgement = preflight.judged(facts(reports=answers))
     passable([judgement, preflight.reported({"reports": answers}, 50)])
     if judgement["problems"]:

@@ -77,6 +77,10 @@ def a_lifecycle_action(arn: str) -> Mapping[str, Any]:
     return {"AutoScalingGroupName": last(arn), "LifecycleHookName": "x", "InstanceId": "i-0123456789abcdef0"}
 
 
+def a_role(arn: str) -> Mapping[str, Any]:
+    return {"RoleName": last(arn)}
+
+
 def a_snapshot(arn: str) -> Mapping[str, Any]:
     return {"DBSnapshotIdentifier": last(arn, ":"), "DBInstanceIdentifier": last(arn, ":")}
 
@@ -146,6 +150,8 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
         "put_events",
         lambda _arn: {"Entries": [{"Source": "slipway", "DetailType": "x", "Detail": "{}"}]},
     ),
+    "iam:ListAttachedRolePolicies": ("iam", "list_attached_role_policies", a_role),
+    "iam:ListRolePolicies": ("iam", "list_role_policies", a_role),
     "iam:PassRole": (
         "cloudformation",
         "create_change_set",
@@ -180,6 +186,11 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
         "describe_pending_maintenance_actions",
         lambda arn: {"ResourceIdentifier": arn},
     ),
+    "route53:ListResourceRecordSets": (
+        "route53",
+        "list_resource_record_sets",
+        lambda arn: {"HostedZoneId": last(arn)},
+    ),
     "route53:GetHostedZone": ("route53", "get_hosted_zone", lambda arn: {"Id": last(arn)}),
     "s3:AbortMultipartUpload": (
         "s3",
@@ -194,6 +205,8 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
     ),
     "s3:ListBucketMultipartUploads": ("s3", "list_multipart_uploads", a_bucket),
     "s3:ListBucketVersions": ("s3", "list_object_versions", a_bucket),
+    "s3:GetBucketPolicyStatus": ("s3", "get_bucket_policy_status", a_bucket),
+    "s3:GetBucketPublicAccessBlock": ("s3", "get_public_access_block", a_bucket),
     "s3:GetObject": ("s3", "get_object", an_object),
     "s3:PutObject": ("s3", "put_object", lambda arn: {**an_object(arn), "Body": b"probe"}),
     "secretsmanager:DescribeSecret": ("secretsmanager", "describe_secret", lambda arn: {"SecretId": arn}),

@@ -73,3 +73,20 @@ def subnets(vpc: str) -> list[dict[str, Any]]:
     filters = [{"Name": "vpc-id", "Values": [vpc]}]
     pages = client("ec2").get_paginator("describe_subnets").paginate(Filters=filters)
     return [one for page in pages for one in page["Subnets"]]
+
+
+def instances(servers: Sequence[str]) -> list[dict[str, Any]]:
+    """What EC2 says of each instance; one that it has forgotten is absent."""
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(servers), 100):  # a filter takes up to 200 values
+        filters = [{"Name": "instance-id", "Values": list(servers[start : start + 100])}]
+        pages = client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
+        found += [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
+    return found
+
+
+def security_group_rules(groups: Sequence[str]) -> list[dict[str, Any]]:
+    """Every rule of these groups, whoever has added it."""
+    filters = [{"Name": "group-id", "Values": list(groups)}]
+    pages = client("ec2").get_paginator("describe_security_group_rules").paginate(Filters=filters)
+    return [rule for page in pages for rule in page["SecurityGroupRules"]]

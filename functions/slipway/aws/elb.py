@@ -48,3 +48,9 @@ def balancers() -> int:
     """How many Application Load Balancers the region has."""
     pages = client("elbv2").get_paginator("describe_load_balancers").paginate()
     return sum(one["Type"] == "application" for page in pages for one in page["LoadBalancers"])
+
+
+def listeners(load_balancer: str) -> list[dict[str, Any]]:
+    """The load balancer's listeners."""
+    pages = client("elbv2").get_paginator("describe_listeners").paginate(LoadBalancerArn=load_balancer)
+    return [dict(listener) for page in pages for listener in page["Listeners"]]

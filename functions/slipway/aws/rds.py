@@ -110,3 +110,13 @@ def snapshots_of(identifier: str) -> list[dict[str, Any]]:
     )
     found = [dict(one) for page in pages for one in page["DBSnapshots"]]
     return sorted(found, key=lambda one: str(one.get("SnapshotCreateTime", "")))
+
+
+def automated_snapshots(identifier: str) -> list[dict[str, Any]]:
+    """The backups that RDS has taken of the instance by itself."""
+    pages = (
+        client("rds")
+        .get_paginator("describe_db_snapshots")
+        .paginate(DBInstanceIdentifier=identifier, SnapshotType="automated")
+    )
+    return [dict(snapshot) for page in pages for snapshot in page["DBSnapshots"]]

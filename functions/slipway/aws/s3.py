@@ -8,6 +8,8 @@ from typing import Any
 from slipway.aws import client
 
 MEBIBYTE = 1024 * 1024
+# The four settings that keep a bucket from the public, whatever its policy and its objects say.
+PUBLIC_ACCESS = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
 
 
 def head(bucket: str, key: str) -> dict[str, Any] | None:
@@ -78,3 +80,28 @@ def abort_uploads(bucket: str) -> None:
 
 def delete_bucket(bucket: str) -> None:
     client("s3").delete_bucket(Bucket=bucket)
+
+
+def public_access_block(bucket: str) -> dict[str, bool]:
+    """Which of PUBLIC_ACCESS are on; {} if none is set."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    try:
+        answer = client("s3").get_public_access_block(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchPublicAccessBlockConfiguration":
+            return {}
+        raise
+    return dict(answer["PublicAccessBlockConfiguration"])
+
+
+def is_public(bucket: str) -> bool:
+    """Whether S3 holds the bucket's policy for one that lets everybody in."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    try:
+        return bool(client("s3").get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchBucketPolicy":
+            return False
+        raise

@@ -16,7 +16,7 @@ from typing import Any
 
 from slipway import lock, records
 from slipway.aws import dynamodb, states
-from slipway.drift import beginning, metrics, report, trail
+from slipway.drift import beginning, metrics, overlap, report, trail
 from slipway.drift.finding import Finding, fitting, size, worst_first
 from slipway.errors import TransientAwsError
 
@@ -52,7 +52,9 @@ class Looked:
 
     @property
     def findings(self) -> list[Finding]:
-        return [*self.infrastructure["findings"], *self.servers["findings"], *self.standing["findings"]]
+        standing = self.standing["findings"]
+        of_stacks = overlap.told_once(self.infrastructure["findings"], standing)
+        return [*of_stacks, *self.servers["findings"], *standing]
 
     @property
     def unclear(self) -> Unclear:
@@ -62,19 +64,19 @@ class Looked:
         return Unclear(
             frozenset(one["tier"] for one in found if one["kind"] == "stack_unknown"),
             frozenset(one["where"] for one in found if one["kind"] == "server_silent"),
-            bool(self.standing.get("unchecked")),
+            frozenset(one["kind"] for one in self.standing.get("unchecked", [])),
             any(look["more"] for look in looks),
         )
 
 
 @dataclass(frozen=True)
 class Unclear:
-    """`tiers` whose drift could not be detected; `servers` that are silent; `standing`: some of what must
-    hold could not be looked at; `all`: more was found than is handed on."""
+    """`tiers` whose drift could not be detected; `servers` that are silent; `kinds` of what must hold, if
+    it could not be looked at; `all`: more was found than is handed on."""
 
     tiers: Collection[str] = ()
     servers: Collection[str] = ()
-    standing: bool = False
+    kinds: Collection[str] = ()
     all: bool = False
 
     def covers(self, one: Mapping[str, Any]) -> bool:
@@ -82,7 +84,7 @@ class Unclear:
             return self.all or one["tier"] in self.tiers
         if one["kind"].startswith("server_"):
             return self.all or one["where"] in self.servers
-        return self.all or self.standing
+        return self.all or one["kind"] in self.kinds
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from slipway import commands, once
 from slipway.aws import autoscaling, ssm
+from slipway.drift import comparisons
 from slipway.drift.finding import Finding, bounded, check_command, finding
 from slipway.errors import CommandFailed
 from slipway.patience import DEFAULT, Patience
@@ -81,7 +82,7 @@ def _send(
                 environment["name"],
                 "report",
                 left,
-                {"Application": environment["application"]},
+                {"Application": environment["application"], "Depth": "whole"},
                 SECONDS,
                 orchestrator.prefix,
                 orchestrator.log_group,
@@ -133,13 +134,14 @@ def _told(report: Json) -> dict[str, Any]:
 def judged(current: Json, reports: Sequence[Json], remedy: str = "") -> list[Finding]:
     """The findings. `reports`: [{"server", "result": what the step report says of it, None if it does not
     answer, "why": it does not}]; `remedy`: the command that puts right what can be."""
-    return [one for report in reports for one in _of_server(current, report, remedy)]
+    found = [one for report in reports for one in _of_server(current, report, remedy)]
+    return list({one["key"]: one for one in found}.values())  # what servers share is told once
 
 
 def _of_server(current: Json, report: Json, remedy: str) -> list[Finding]:
     if report["result"] is None:
         return [silent(report)]
-    return [one for compare in COMPARISONS for one in compare(current, report, remedy)]
+    return [one for compare in comparisons.COMPARISONS for one in compare(current, report, remedy)]
 
 
 def silent(report: Json) -> Finding:
@@ -157,26 +159,3 @@ def silent(report: Json) -> Finding:
         f"--instance-id {server}",
         resource=server,
     )
-
-
-def release(current: Json, report: Json, remedy: str) -> list[Finding]:
-    """Another release than the recorded one, or none."""
-    wanted, has = current["release"]["id"], report["result"].get("release")
-    if has == wanted:
-        return []
-    return [
-        finding(
-            "server_release",
-            "servers",
-            report["server"],
-            f"the server runs {f'release {has}' if has else 'no release'}, not {wanted}",
-            expected=wanted,
-            found=has,
-            remedy=remedy,
-            remediable=True,
-            resource=report["server"],
-        )
-    ]
-
-
-COMPARISONS = (release,)

@@ -1,15 +1,12 @@
-"""What must hold whatever the templates say."""
+"""What must hold whatever the templates say: looked at, and judged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any
 
-from slipway.aws import acm
-from slipway.drift.finding import Finding
-from slipway.preflight import Unknown
-from slipway.tried import tried
+from slipway.drift import looks, rules
+from slipway.drift.finding import Finding, bounded
 
 Json = Mapping[str, Any]
 Outputs = Mapping[str, Mapping[str, str]]
@@ -18,13 +15,15 @@ Outputs = Mapping[str, Mapping[str, str]]
 def check(current: Json, outputs: Outputs, remedy: str = "") -> list[Finding]:
     """The findings. `current`: the recorded release; `outputs`: of its tiers, by tier; `remedy`: the command
     that puts right what can be."""
-    return [one for look in CHECKS for one in look(current, outputs, remedy)]
+    return rules.judged({**looks.look(current, outputs), "remedy": remedy})
 
 
-def certificate_days(outputs: Outputs) -> int | None:
-    """How many whole days the certificate is still valid; None if that cannot be said."""
-    until = tried(lambda: acm.certificate(outputs["certificate"]["CertificateArn"]).get("NotAfter"))
-    return None if until is None or isinstance(until, Unknown) else (until - datetime.now(UTC)).days
-
-
-CHECKS: Sequence[Callable[[Json, Outputs, str], list[Finding]]] = ()
+def checked(current: Json, outputs: Outputs, remedy: str) -> dict[str, Any]:
+    """{"findings", "more", "unchecked": [{"what", "kind", "why"}] of what AWS did not let be seen,
+    "certificateDays": whole days that the certificate is still valid, None if that cannot be said}."""
+    facts = {**looks.look(current, outputs), "remedy": remedy}
+    return {
+        **bounded(rules.judged(facts)),
+        "unchecked": rules.unchecked(facts),
+        "certificateDays": rules.certificate_days(facts),
+    }

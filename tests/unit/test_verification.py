@@ -186,7 +186,9 @@ def _trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("path", "status"), [("/up", 200), ("/moved", 301), ("/broken", 500), ("/other", 404)]
 )
 def test_fetch(path: str, status: int, port: int) -> None:
-    assert verification.fetch(f"https://localhost:{port}{path}") == Answer(status, "2")
+    answer = verification.fetch(f"https://localhost:{port}{path}")
+    assert (answer.status, answer.release, answer.error) == (status, "2", "")
+    assert (answer.location != "") == (status == 301)  # it is told, and not followed
 
 
 def test_an_authority_that_nobody_trusts(port: int) -> None:

@@ -701,8 +701,8 @@ def test_an_untouched_server_has_no_difference(world: World, kept: bytes) -> Non
     assert told["restarted"] is False
     assert 0 < told["bootedSeconds"] < 3600
     assert "code" not in good(run(world, "report"))  # a release does not wait for that
-    site = PlainSite(world)
-    write_post(site)
+    world.put(IMAGES, "first", b"")
+    write_post(PlainSite(world))
     good(run(world, "migrate", "kept"), changed=False)
     put_right(world, kept)
     assert as_it_was(world)["code"] == told["code"]

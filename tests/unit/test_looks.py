@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from check_standing.app import handler
-from slipway import tiers
+from slipway import remedy, tiers
 from slipway.aws import ec2, elb, iam, rds, route53, s3
 from slipway.drift import looks, openings, rules
 from slipway.preflight import Unknown
@@ -207,7 +207,7 @@ class Region(Paging, Members):
         return {"AttachedPolicies": []}
 
     def list_role_policies(self, RoleName: str) -> dict[str, Any]:
-        return {"PolicyNames": sorted(rules.ROLE_POLICIES)}
+        return {"PolicyNames": sorted(remedy.ROLE_POLICIES)}
 
 
 SERVICES = (

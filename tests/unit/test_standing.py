@@ -248,12 +248,6 @@ def test_the_openings_are_those_of_the_template(gateways: str, cidrs: list[str])
     assert declared == written_in_the_template(network)
 
 
-def test_the_roles_policies_are_those_of_the_template() -> None:
-    props = template("web")["Resources"]["Role"]["Properties"]
-    assert {policy["PolicyName"] for policy in props["Policies"]} == rules.ROLE_POLICIES
-    assert "ManagedPolicyArns" not in props
-
-
 def test_what_is_looked_at_are_outputs_of_the_tiers() -> None:
     for tier, output in looks.OUTPUTS.values():
         assert output in template(tier)["Outputs"]

@@ -14,6 +14,7 @@ from typing import Any
 from slipway.drift import openings
 from slipway.drift.finding import Finding, finding
 from slipway.preflight import CERTIFICATE_DAYS, Unknown
+from slipway.remedy import ROLE_POLICIES
 from slipway.verification import HEADER, Answer
 
 Facts = Mapping[str, Any]
@@ -27,9 +28,6 @@ BACKUP_AGE = timedelta(hours=26)
 FINE_TARGETS = frozenset({"healthy", "initial", "draining"})
 
 REDIRECTS = frozenset({301, 302, 307, 308})
-
-# The policies that the tier web gives the servers' role (a test compares them with tiers/web.yaml).
-ROLE_POLICIES = frozenset({"systems-manager-agent", "release-and-application"})
 
 # Whoever answers a request for credentials on a server, and how far the answer may travel.
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-options.html

@@ -8,6 +8,6 @@ from slipway.task import Answer, Event, task
 
 @task
 def handler(event: Event, context: Any) -> Answer:
-    """{lock, environment, outputs} → {policies, processes}; raises LockLost."""
+    """{lock, environment, outputs} → {policies, rules, processes}; raises LockLost."""
     lock.assure(event["lock"])
-    return remedy.put_right(event["environment"]["name"], event["outputs"])
+    return remedy.put_right(event["environment"], event["outputs"])

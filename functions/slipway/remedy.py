@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slipway import scaling
-from slipway.aws import autoscaling, iam
+from slipway.aws import autoscaling, cloudformation, ec2, iam
+from slipway.drift import openings
+from slipway.tiers import stack_name
 
 Outputs = Mapping[str, Mapping[str, str]]
 
@@ -15,14 +17,26 @@ Outputs = Mapping[str, Mapping[str, str]]
 ROLE_POLICIES = frozenset({"systems-manager-agent", "release-and-application"})
 
 
-def put_right(environment: str, outputs: Outputs) -> dict[str, Any]:
-    """{"policies": those that were taken from the servers' role, "processes": those of Auto Scaling that were
-    resumed}. What the release itself has suspended stays so until its end."""
+def put_right(environment: Mapping[str, Any], outputs: Outputs) -> dict[str, Any]:
+    """{"policies": those that were taken from the servers' role, "rules": what was opened in security groups
+    and is closed again, "processes": those of Auto Scaling that were resumed}. What the release itself has
+    suspended stays so until its end."""
     web = outputs["web"]
     return {
         "policies": sorted(_policies(web["InstanceRoleName"])),
-        "processes": _processes(environment, web["AutoScalingGroupName"]),
+        "rules": sorted(_rules(environment, outputs["network"])),
+        "processes": _processes(environment["name"], web["AutoScalingGroupName"]),
     }
+
+
+def _rules(environment: Mapping[str, Any], network: Mapping[str, str]) -> Iterator[str]:
+    """Those that let through more than the tier network declares, which was just brought to its template."""
+    stack = stack_name(environment["name"], "network")
+    groups = openings.groups(environment["network"], network, lambda: cloudformation.resources(stack))
+    found = ec2.security_group_rules(list(groups.values()))
+    for name, rule, opening in openings.wider(environment["network"], groups, found):
+        ec2.revoke(rule)
+        yield f"{name}: {opening}"
 
 
 def _policies(role: str) -> Iterator[str]:

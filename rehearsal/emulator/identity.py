@@ -47,6 +47,7 @@ def install(region: Region) -> None:
     replace(ministack("core.iam_actions"), "extract_resource_arn", _log_streams)
     replace(ministack("core.iam_actions"), "extract_resource_arn", _snapshots)
     replace(ministack("core.iam_actions"), "request_tag_context", _event_sources)
+    replace(ministack("core.iam_actions"), "request_tag_context", _group_tags)
     replace(ministack("core.iam_actions"), "extract_iam_action", _every_action)
     replace(ministack("core.iam_evaluator"), "enforce", lambda original: _unsigned(region, original))
 
@@ -145,6 +146,23 @@ def _snapshots(original: Callable[..., str]) -> Callable[..., str]:
         return f"arn:aws:rds:{region}:{account}:snapshot:{name}" if is_snapshot else name
 
     return resource
+
+
+def _group_tags(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Give conditions of rules of a security group the tags of the group: aws:ResourceTag."""
+
+    def context(service: str, action: str, body: bytes, params: Any) -> dict[str, Any]:
+        found = original(service, action, body, params)
+        if service != "ec2" or not action.startswith(
+            ("ec2:RevokeSecurityGroup", "ec2:AuthorizeSecurityGroup")
+        ):
+            return found
+        given = params.get("GroupId") or ""
+        group = str(given[0] if isinstance(given, list) else given)
+        tags = ministack("services.ec2")._tags.get(group) or []
+        return found | {f"aws:resourcetag/{tag['Key']}".lower(): tag.get("Value", "") for tag in tags}
+
+    return context
 
 
 def _event_sources(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

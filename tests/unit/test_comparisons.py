@@ -58,7 +58,7 @@ def differing(*first: str, differences: int | None = None) -> dict[str, Any]:
             True,
         ),
         ({"enabled": {"nginx": False, "arable": True}}, "server_service", "switched off", True),
-        ({"pending": ["1", "2"]}, "server_migrations", "1, 2", True),
+        ({"pending": ["1", "2"]}, "server_migrations", "1, 2", False),
         ({"restarted": True}, "server_restarted", "restarted", False),
     ],
 )

@@ -39,6 +39,29 @@ def test_rules_of_groups_are_told_one_by_one_whoever_added_them() -> None:
 
 
 @pytest.mark.usefixtures("aws")
+def test_a_rule_is_revoked_and_no_other() -> None:
+    api = boto3.client("ec2")
+    group = api.create_security_group(GroupName="web", Description="web")["GroupId"]
+    other = api.create_security_group(GroupName="other", Description="other")["GroupId"]
+    ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22}
+    ranges = [{"CidrIp": "0.0.0.0/0"}, {"CidrIp": "192.0.2.0/24"}]
+    pairs = [{"GroupId": other}]
+    everything: Any = [{**ssh, "IpRanges": ranges, "UserIdGroupPairs": pairs}]
+    api.authorize_security_group_ingress(GroupId=group, IpPermissions=everything)
+
+    def told() -> set[str]:
+        return {str(openings.in_force(one)) for one in ec2.security_group_rules([group])}
+
+    for opening in (*("tcp port 22 from 0.0.0.0/0", f"tcp port 22 from {other}", "everything to 0.0.0.0/0"),):
+        before = told()
+        [one] = [
+            each for each in ec2.security_group_rules([group]) if str(openings.in_force(each)) == opening
+        ]
+        ec2.revoke(one)
+        assert told() == before - {opening}
+
+
+@pytest.mark.usefixtures("aws")
 def test_policies_of_a_role() -> None:
     api = boto3.client("iam")
     api.create_role(RoleName="web", AssumeRolePolicyDocument=POLICY)

@@ -252,7 +252,7 @@ def test_what_is_looked_at_are_outputs_of_the_tiers() -> None:
     for tier, output in looks.OUTPUTS.values():
         assert output in template(tier)["Outputs"]
     named = template("network")["Outputs"]
-    assert all(f"{group}Id" in named for group in looks.GROUPS)
+    assert all(f"{group}Id" in named for group in openings.NAMED)
 
 
 @pytest.mark.parametrize(

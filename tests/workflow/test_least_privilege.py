@@ -150,6 +150,16 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
         "put_events",
         lambda _arn: {"Entries": [{"Source": "slipway", "DetailType": "x", "Detail": "{}"}]},
     ),
+    "iam:DeleteRolePolicy": (
+        "iam",
+        "delete_role_policy",
+        lambda arn: {**a_role(arn), "PolicyName": "x"},
+    ),
+    "iam:DetachRolePolicy": (
+        "iam",
+        "detach_role_policy",
+        lambda arn: {**a_role(arn), "PolicyArn": "arn:aws:iam::aws:policy/x" + "y" * 20},
+    ),
     "iam:ListAttachedRolePolicies": ("iam", "list_attached_role_policies", a_role),
     "iam:ListRolePolicies": ("iam", "list_role_policies", a_role),
     "iam:PassRole": (
@@ -248,8 +258,12 @@ FOR_ONE = {
 }
 """Calls of a function that needs an action for something else than the others do."""
 
-BY_TAG = {"ssm:SendCommand": ":instance/"}
-"""Resources that are there only with a server: tests/rehearsal asks for them."""
+BY_TAG = {
+    "ssm:SendCommand": ":instance/",
+    "ec2:RevokeSecurityGroupEgress": ":security-group/",
+    "ec2:RevokeSecurityGroupIngress": ":security-group/",
+}
+"""Resources that are known by their tags. Servers: tests/rehearsal asks for them; groups: see below."""
 
 # What refusals are called: EC2 has a word of its own, SNS another.
 REFUSED = ("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation")
@@ -410,6 +424,34 @@ def somebody_elses(arn: str) -> str | None:
     if arn.startswith("arn:aws:s3:"):
         return f"{arn.rpartition('/')[0].rpartition('/')[0]}/somebody/*"
     return arn[: -len(name)] + name.replace("slipway", "somebody") if "slipway" in name else None
+
+
+def test_a_remedy_closes_the_groups_of_environments_and_no_others(world: World) -> None:
+    ec2, role = world.client("ec2"), world.role_of_function("RemedyStanding")
+    everything: Any = [{"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    vpc = ec2.create_vpc(CidrBlock="10.99.0.0/16")["Vpc"]["VpcId"]
+    groups = {}
+    for name, tags in {"ours": [{"Key": "slipway:environment", "Value": "x"}], "foreign": []}.items():
+        made = {"GroupName": name, "Description": name, "VpcId": vpc}
+        groups[name] = ec2.create_security_group(**made)["GroupId"]
+        if tags:
+            ec2.create_tags(Resources=[groups[name]], Tags=tags)
+        ec2.authorize_security_group_ingress(GroupId=groups[name], IpPermissions=everything)
+    make: Any = world.acting(role).client
+    acting = make("ec2", endpoint_url=world.plane.endpoint)
+
+    def close(name: str) -> None:
+        acting.revoke_security_group_ingress(GroupId=groups[name], IpPermissions=everything)
+        acting.revoke_security_group_egress(GroupId=groups[name], IpPermissions=everything)
+
+    with pytest.raises(ClientError, match="ec2:RevokeSecurityGroupIngress"):
+        close("foreign")
+    for action in ("ec2:RevokeSecurityGroupIngress", "ec2:RevokeSecurityGroupEgress"):
+        with world.without(role, action), pytest.raises(ClientError, match=action):
+            close("ours")
+        if action.endswith("Egress"):  # what comes in was closed on the way
+            ec2.authorize_security_group_ingress(GroupId=groups["ours"], IpPermissions=everything)
+    close("ours")
 
 
 def test_a_function_writes_its_log_with_its_role(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from slipway.aws import client
@@ -90,3 +90,24 @@ def security_group_rules(groups: Sequence[str]) -> list[dict[str, Any]]:
     filters = [{"Name": "group-id", "Values": list(groups)}]
     pages = client("ec2").get_paginator("describe_security_group_rules").paginate(Filters=filters)
     return [rule for page in pages for rule in page["SecurityGroupRules"]]
+
+
+def revoke(rule: Mapping[str, Any]) -> None:
+    """Takes a rule, as `security_group_rules` tells it, out of its group.
+
+    By what it says and not by its id: so IAM is asked for the group alone, whose tags tell whose it is.
+    """
+    peers = {
+        "IpRanges": ("CidrIp", rule.get("CidrIpv4")),
+        "Ipv6Ranges": ("CidrIpv6", rule.get("CidrIpv6")),
+        "PrefixListIds": ("PrefixListId", rule.get("PrefixListId")),
+        "UserIdGroupPairs": ("GroupId", (rule.get("ReferencedGroupInfo") or {}).get("GroupId")),
+    }
+    permission = {
+        **{name: rule[name] for name in ("IpProtocol", "FromPort", "ToPort") if name in rule},
+        **{kind: [{name: value}] for kind, (name, value) in peers.items() if value},
+    }
+    if rule["IsEgress"]:
+        client("ec2").revoke_security_group_egress(GroupId=rule["GroupId"], IpPermissions=[permission])
+    else:
+        client("ec2").revoke_security_group_ingress(GroupId=rule["GroupId"], IpPermissions=[permission])

@@ -14,7 +14,7 @@ from slipway import dns, records, targets, tiers, verification
 from slipway.artifact import location
 from slipway.aws import acm, autoscaling, cloudformation, dynamodb, ec2, elb, iam, rds, route53, s3
 from slipway.certificate import LookUp
-from slipway.drift.openings import BASTION, DATABASE, ENDPOINT, FUNCTION, LOAD_BALANCER, WEB
+from slipway.drift import openings
 from slipway.preflight import Unknown, moment
 from slipway.tried import of, tried
 from slipway.verification import Answer
@@ -22,8 +22,6 @@ from slipway.verification import Answer
 Json = Mapping[str, Any]
 Outputs = Mapping[str, Mapping[str, str]]
 Fetch = Callable[[str], Answer]
-
-GROUPS = (LOAD_BALANCER, WEB, DATABASE, FUNCTION, BASTION)
 
 # Of the recorded release: what is looked at.
 OUTPUTS: Mapping[str, tuple[str, str]] = {
@@ -184,11 +182,7 @@ def _openings(environment: Json, network: Json) -> dict[str, Any]:
 def _groups(environment: Json, network: Json, stack: str) -> Any:
     if cloudformation.template(stack).rstrip() != tiers.template("network").rstrip():
         return Unknown("the network was built from another template; the next release brings it up to date")
-    groups = {name: network.get(f"{name}Id", "") for name in GROUPS}
-    if environment["network"]["natGateways"] == "none":
-        listed = {one["LogicalResourceId"]: one for one in cloudformation.resources(stack)}
-        groups[ENDPOINT] = listed.get(ENDPOINT, {}).get("PhysicalResourceId", "")
-    return {name: group for name, group in groups.items() if group}
+    return openings.groups(environment["network"], network, lambda: cloudformation.resources(stack))
 
 
 def _buckets(current: Json, images: Any) -> list[str]:

@@ -7,7 +7,7 @@ tiers/network.yaml.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,10 @@ DATABASE = "DatabaseSecurityGroup"
 FUNCTION = "FunctionSecurityGroup"
 ENDPOINT = "EndpointSecurityGroup"
 BASTION = "BastionSecurityGroup"
+
+
+# Whose ids are outputs of the tier.
+NAMED = (LOAD_BALANCER, WEB, DATABASE, FUNCTION, BASTION)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,16 @@ def declared(network: Json) -> dict[str, list[Opening]]:
         rules[BASTION] = [*ssh, _out(443, EVERYBODY), _out(22, WEB)]
         rules[WEB].append(_in(22, BASTION))
     return rules
+
+
+def groups(network: Json, outputs: Mapping[str, str], listed: Callable[[], Sequence[Json]]) -> dict[str, str]:
+    """Id of each group of the tier by logical id. `outputs`: of its stack; `listed`: what it consists of, for
+    the group that no output names."""
+    found = {name: outputs.get(f"{name}Id", "") for name in NAMED}
+    if network["natGateways"] == "none":
+        physical = {one["LogicalResourceId"]: one.get("PhysicalResourceId", "") for one in listed()}
+        found[ENDPOINT] = physical.get(ENDPOINT, "")
+    return {name: group for name, group in found.items() if group}
 
 
 def in_force(rule: Json) -> Opening:

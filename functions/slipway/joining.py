@@ -96,6 +96,7 @@ def steps(current: Json, region: str) -> list[dict[str, Any]]:
             "Release": release["id"],
             "Artifact": release["artifact"],
             "Sha256": release["sha256"],
+            "Verify": "false",
         },
         "configure": {
             "Environment": environment["name"],
@@ -115,7 +116,7 @@ def steps(current: Json, region: str) -> list[dict[str, Any]]:
             "HealthPath": environment["web"]["healthPath"],
             "Strategy": "drain",
         },
-        "report": {},
+        "report": {"Depth": "quick"},
     }
     return [
         {"step": step, "parameters": {**application, **parameters[step]}, "seconds": seconds}

@@ -709,10 +709,7 @@ def test_every_document_is_started_with_its_parameters_and_its_time() -> None:
     started = list(commands())
     assert {step for step, _, _ in started} == set(STEPS)
     for step, parameters, time in started:
-        # What only a check of drift asks for, or a remedy, has a default.
-        optional = {name for name, one in document(step)["parameters"].items() if name in ("Depth", "Verify")}
-        assert set(parameters) | optional == set(document(step)["parameters"]), step
-        assert all("default" in document(step)["parameters"][name] for name in optional)
+        assert set(parameters) == set(document(step)["parameters"]), step
         assert time == int(document(step)["mainSteps"][0]["inputs"]["timeoutSeconds"]), step
 
 

@@ -126,7 +126,7 @@ class Contest:
         deadline, unhealthy = time.monotonic() + LONGEST, 0.0
         while True:
             since = seen.since(name)
-            if not healthy():
+            if not healthy(len(self.fleet.servers)):
                 unhealthy = time.time()
             elif since is not None:
                 return max(since, unhealthy)
@@ -199,11 +199,16 @@ class Contest:
 ALL_AT_ONCE = {"strategy": "side_by_side", "canary": 0, "batch": "100%"}
 
 
-def healthy() -> bool:
-    """Whether the load balancer calls every target so."""
+def healthy(servers: int) -> bool:
+    """Whether the load balancer calls every server so; one that is out of it is not listed."""
     group = tier("web")["TargetGroupArn"]
     targets = boto3.client("elbv2").describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
-    return all(target["TargetHealth"]["State"] == "healthy" for target in targets)
+    return all_in([target["TargetHealth"]["State"] for target in targets], servers)
+
+
+def all_in(states: Sequence[str], servers: int) -> bool:
+    """Whether these states are of so many healthy targets, and of no other."""
+    return list(states) == ["healthy"] * servers
 
 
 def entered(execution: str, state: str) -> float:

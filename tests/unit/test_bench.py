@@ -6,7 +6,7 @@ import pytest
 
 from bench import served
 from bench.__main__ import MEASURES, arguments
-from bench.against_capistrano import DRAIN, PARALLEL, SEQUENCE, SIDE_BY_SIDE, WAYS, Turn, rows
+from bench.against_capistrano import DRAIN, PARALLEL, SEQUENCE, SIDE_BY_SIDE, WAYS, Turn, all_in, rows
 from bench.number import Number, table
 from bench.scale import limited, small
 
@@ -114,3 +114,11 @@ def test_all_servers_serve_a_release_since_the_last_of_them_does() -> None:
     assert seen.since("r1") is None
     seen._serves["b"] = ("r2", 5.0)
     assert seen.wait("r2", 5) == 5.0
+
+
+def test_a_server_that_is_out_of_the_load_balancer_does_not_count_as_healthy() -> None:
+    """It is not listed while it drains no more and is not back yet."""
+    assert all_in(["healthy", "healthy"], 2)
+    assert not all_in(["healthy"], 2)
+    assert not all_in(["healthy", "initial"], 2)
+    assert not all_in(["healthy", "healthy", "draining"], 2)

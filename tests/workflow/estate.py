@@ -105,6 +105,7 @@ class Estate:
         self.other: str | None = None  # another release that runs; in service or not
         self.suspended: set[str] = set()
         self.policies: list[str] = []  # that somebody has attached to the servers' role
+        self.rules: list[Json] = []  # that somebody has added to security groups
         self.drain_seconds = 300
         self.snapshots: dict[str, Json] = {}
         self.instance: str | None = "available"  # the DB instance's status
@@ -319,6 +320,10 @@ class Estate:
             },
             ec2: {
                 "states": lambda servers: dict.fromkeys(servers, "running"),
+                "security_group_rules": lambda groups: [
+                    one for one in self.rules if one["GroupId"] in groups
+                ],
+                "revoke": self.rules.remove,
                 "of_environment": lambda _environment: list(self.servers),
                 "interfaces": lambda _vpc: self.foreign,
                 "security_groups": list,
@@ -381,7 +386,7 @@ class Estate:
         return {
             **ENVIRONMENT,
             "domain": {"name": "arable.example", "dns": "here"},
-            "network": {"cidr": "10.20.0.0/16"},
+            "network": {"cidr": "10.20.0.0/16", "natGateways": "one", "bastion": {"allowedCidrs": []}},
         }
 
     def _request(self) -> Json:

@@ -16,7 +16,11 @@ from tests.workflow.engine import PREFIX, Answer, Functions, TaskError
 
 SERVERS = ("i-1", "i-2")
 OUTPUTS: dict[str, dict[str, str]] = {
-    "network": {"VpcId": "vpc-1", "WebSubnetIds": "subnet-1,subnet-2"},
+    "network": {
+        "VpcId": "vpc-1",
+        "WebSubnetIds": "subnet-1,subnet-2",
+        "WebSecurityGroupId": "sg-web",
+    },
     "certificate": {"CertificateArn": "arn:certificate"},
     "database": {
         "Endpoint": "db.internal",

@@ -22,5 +22,5 @@ def test_everything_is_as_it_was_released(monkeypatch: pytest.MonkeyPatch) -> No
     assert execution.status == "SUCCEEDED", execution.cause
     assert "RemedyStanding" in execution.of("Release")
     assert estate.releases() == {"r2"}
-    assert (estate.policies, estate.suspended) == ([], set())
+    assert (estate.policies, estate.rules, estate.suspended) == ([], [], set())
     assert not estate.dark

@@ -60,6 +60,16 @@ def _remedy(estate: Estate) -> None:
     estate.wanted = request(previous="r2", migrate=False, remedy=True, bakeSeconds=1)
     estate.servers["i-2"] |= {"release": "r1"}
     estate.policies.append("arn:everything")
+    estate.rules.append(
+        {
+            "GroupId": "sg-web",
+            "IsEgress": False,
+            "IpProtocol": "tcp",
+            "FromPort": 22,
+            "ToPort": 22,
+            "CidrIpv4": "0.0.0.0/0",
+        }
+    )
     estate.suspended.add("HealthCheck")
 
 

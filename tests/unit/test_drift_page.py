@@ -7,12 +7,13 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from slipway.drift import picture, wording
+from slipway.drift import picture, rules, wording
 from slipway.drift.finding import SEVERITIES
 from slipway.drift.grouping import PLACE_OF_RESOURCE, PLACES, entries, place
 from slipway.drift.markup import Markup, element, joined, visible
@@ -33,6 +34,8 @@ from tests.unit.drift_reports import (
 )
 from tests.unit.fuzzing import tried
 from tests.unit.reading import Node, read
+from tests.unit.test_comparisons import WELL, differing, judged
+from tests.unit.test_standing import changed
 from tools import drift_page
 
 NAMES = re.compile(r"\S+")
@@ -403,6 +406,38 @@ def test_servers_that_need_somebody_are_drawn_first() -> None:
     html = read(render(told))
     assert "and 12 more" in html.text
     assert f"{18} of 20 run 2026-11-22.1" in html.text
+
+
+# What the checks really find
+
+
+def of_the_checks() -> list[dict[str, Any]]:
+    """What the checks of what must hold find in their cases, and what is found of a server."""
+    files = sorted((CASES.parent / "standing").glob("*.json"))
+    found = [one for file in files for one in rules.judged(changed(json.loads(file.read_text())))]
+    changes: list[dict[str, Any]] = [
+        {"release": "r1"},
+        {"ruby": "3.2.9"},
+        {"code": differing("changed app/a.rb")},
+        {"restarted": True},
+    ]
+    found += [one for change in changes for one in judged({**WELL, **change})] + judged(None)
+    return [dict(one) for one in found]
+
+
+def test_findings_of_the_checks_have_places_in_the_picture_and_remedies_that_can_be_taken() -> None:
+    found = of_the_checks()
+    assert len({one["kind"] for one in found}) > 15
+    for one in found:
+        assert place(one) != "environment", one["key"]
+        parts = wording.pieces(one["remedy"])
+        assert parts, one["key"]
+        for is_command, part in parts:
+            # A command is one whole command, and no sentence begins with one.
+            assert not is_command or re.fullmatch(r"aws [a-z0-9-]+ [a-z-]+ --[^;]*", part), part
+            assert is_command or not part.startswith("aws "), part
+    html = sound(render(report(found)))
+    assert {node.attributes["href"] for node in badges(html)} >= {"#finding-1", "#finding-2"}
 
 
 # Bounds

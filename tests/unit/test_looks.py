@@ -277,6 +277,16 @@ def test_what_aws_refuses_is_told_and_no_finding(
     assert {one["why"] for one in rules.unchecked(facts)} == {f"AWS answered AccessDenied to {operation}"}
 
 
+def test_a_network_whose_template_differs_in_comments_alone_is_compared(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, Any]
+) -> None:
+    """CloudFormation sees no change in them: the stack keeps the template that it has."""
+    older = "# Of an earlier version\n" + tiers.template("network")
+    monkeypatch.setattr(Region, "get_template", lambda *_, **__: {"TemplateBody": older})
+    install(monkeypatch, **dict.fromkeys(SERVICES, Region()))
+    assert not isinstance(looked(recorded(environment))["rules"], Unknown)
+
+
 def test_a_network_of_another_template_is_not_compared(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, Any]
 ) -> None:

@@ -373,6 +373,55 @@ def not_to_be_explained(region: ControlPlane) -> Iterator[None]:
         stepfunctions.update_state_machine(stateMachineArn=machine, definition=shipped)
 
 
+def test_a_clean_up_that_is_stopped_is_followed_by_another(region: ControlPlane) -> None:
+    stepfunctions = region.client("stepfunctions")
+    with waiting_to_explain(region):
+        holder = region.start(wanted(region, "twice", "10.50.0.0/16"), "twice-1")
+        region.reaches(holder, "DeployNetwork")
+        stepfunctions.stop_execution(executionArn=holder)
+        [first] = region.clean_ups(1, of=holder)
+        region.reaches(first, "ExplainFailure")
+    stepfunctions.stop_execution(executionArn=first)
+    [second] = region.clean_ups(1, of=first)
+    assert region.ended(second)["status"] == "SUCCEEDED"
+    assert region.path(second)[-1] == "CleanedUp"
+    assert "holder" not in region.item("twice", "LOCK")
+    receipt = region.receipt("twice", "twice-1")
+    assert (receipt["ending"], receipt["failure"]["error"]) == ("FailedClean", "States.Aborted")
+    assert receipt["execution"] == holder
+
+
+@contextmanager
+def waiting_to_explain(region: ControlPlane) -> Iterator[None]:
+    """The clean-up's machine, which explains nothing but waits for somebody to stop it."""
+    stepfunctions = region.client("stepfunctions")
+    machine = region.outputs["ReleaseStateMachineArn"].replace("-release", "-clean-up")
+    shipped = stepfunctions.describe_state_machine(stateMachineArn=machine)["definition"]
+    changed = json.loads(shipped)
+    changed["States"]["ExplainFailure"] = {"Type": "Wait", "Seconds": 86400, "Next": "FreeLock"}
+    stepfunctions.update_state_machine(stateMachineArn=machine, definition=json.dumps(changed))
+    try:
+        yield
+    finally:
+        stepfunctions.update_state_machine(stateMachineArn=machine, definition=shipped)
+
+
+def test_auto_scaling_that_stays_suspended_is_let_go_on_by_a_clean_up(region: ControlPlane) -> None:
+    """Its group is gone here, so that nothing is to be done but to write that down."""
+    item = {"pk": "ENVIRONMENT#still", "sk": "SCALING", "group": "slipway-still-web", "processes": "Launch"}
+    region.client("dynamodb").put_item(
+        TableName=region.outputs["TableName"], Item={name: {"S": value} for name, value in item.items()}
+    )
+    detail = json.dumps({"environment": "still", "what": "it stays suspended"})
+    event = {"Source": "slipway", "DetailType": "scaling suspended", "Detail": detail}
+    region.client("events").put_events(Entries=[event])
+    give_up = time.monotonic() + 120
+    while region.item("still", "SCALING")["processes"]:
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
+    region.freed("still")
+
+
 def test_what_has_expired_is_removed(region: ControlPlane) -> None:
     """It was written before the first test; a table's items are looked through once a minute."""
     give_up = time.monotonic() + 180

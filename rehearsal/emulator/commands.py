@@ -128,10 +128,10 @@ class Command:
 class Runner:
     """Carries commands out."""
 
-    def __init__(self, region: Region, online: Any) -> None:
-        """`online`: instance id → whether its agent can be reached now."""
+    def __init__(self, region: Region, listens: Any) -> None:
+        """`listens`: instance id → whether its agent can be reached now."""
         self._region = region
-        self._online = online
+        self._listens = listens
         self._clients: dict[tuple[str, str], Any] = {}
         self._making = threading.Lock()
 
@@ -183,14 +183,32 @@ class Runner:
             stop = stop or (
                 plugin.status != "Success" and plugin.step.on_failure in ("exit", "successAndExit")
             )
-        invocation.end(*_ending(command, invocation))
+        if self._hear(invocation, server):
+            invocation.end(*_ending(command, invocation))
+
+    def _hear(self, invocation: Invocation, server: Server) -> bool:
+        """Wait until the agent tells how it went; whether it did.
+
+        Steps go on without their agent (its unit has `KillMode=process`), but nobody hears of them until it
+        runs again, and after the time that the steps had, Systems Manager does not wait any more.
+        """
+        deadline = time.time() + sum(plugin.step.timeout for plugin in invocation.plugins)
+        while server.alive() and not self._listens(invocation.instance):
+            if time.time() > deadline:
+                for plugin in invocation.plugins:
+                    plugin.stdout = plugin.stderr = ""
+                    plugin.end("TimedOut", "ExecutionTimedOut", -1)
+                invocation.end("TimedOut", "ExecutionTimedOut")
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
 
     def _deliver(self, command: Command, invocation: Invocation) -> Server | None:
         """Wait until the server's agent is online; None when that came to nothing."""
         deadline = command.requested + command.delivery
         while invocation.instance not in command.cancelled:
             server = self._region.server(invocation.instance)
-            if server is not None and self._online(invocation.instance):
+            if server is not None and self._listens(invocation.instance):
                 return server
             if time.time() > deadline:
                 invocation.end("TimedOut", "DeliveryTimedOut")

@@ -64,7 +64,7 @@ class SystemsManager:
         self._region = region
         self.library = Library(region)
         self._commands: dict[str, Command] = {}
-        self._runner = commands.Runner(region, self.online)
+        self._runner = commands.Runner(region, self.listens)
         self._platforms: dict[str, dict[str, str]] = {}
         self._pings: dict[str, float] = {}
         self._actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -117,6 +117,11 @@ class SystemsManager:
             and self._agent_allowed(instance)
             and self._agent_runs(instance, server)
         )
+
+    def listens(self, instance: str) -> bool:
+        """Whether its agent takes a command, or tells how one went, at this very moment."""
+        self._pings.pop(instance, None)
+        return self.online(instance)
 
     def _agent_runs(self, instance: str, server: Server) -> bool:
         """Whether the agent's unit is active on the server; asked anew after `PING_SECONDS`."""

@@ -277,7 +277,7 @@ def fill(region: Rehearsed, server: str) -> Iterator[None]:
 
 
 @contextmanager
-def sooner(region: Rehearsed, former: int, seconds: int) -> Iterator[None]:
+def sooner(region: Rehearsed, former: int | str, seconds: int) -> Iterator[None]:
     """The roll-out waits for `seconds` at most where it would wait for `former`."""
     states = region.client("stepfunctions")
     machine = region.outputs["ReleaseStateMachineArn"].replace("slipway-release", "slipway-roll-out")

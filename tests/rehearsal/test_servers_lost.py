@@ -234,3 +234,35 @@ def test_a_release_that_only_the_load_balancer_finds_ill(region: Rehearsed, firs
 def note_first(region: Rehearsed, execution: str, into: list[str]) -> None:
     await_roll_out(region, execution, "DrainServers")
     into.append(order(region, execution)[0])
+
+
+def test_an_agent_that_dies_after_it_took_the_command(region: Rehearsed, first: Ended) -> None:
+    """The release starts all the same; nobody hears of it, nor can take it back."""
+    [serving] = served(region)
+    silent: list[str] = []
+
+    def die(execution: str) -> None:
+        one, _ = begun(region, execution, await_start)
+        region.on(one, "systemctl stop amazon-ssm-agent")
+        silent.append(one)
+        let_go(region, one)
+
+    given = holding(region, strategy="drain")
+    new = given["release"]["id"]
+    with hold(region) as await_start, sooner(region, "(360 + 120)", 90), visitors(region) as seen:
+        ended = region.fail(given, die)
+    not_hurt(region, seen, {serving, new})
+    put_right(region, ended)
+    told = ended.explanation
+    assert (ended.error, told["error"], told["lost"]) == ("FailedDirty", "DeadlinePassed", [])
+    assert silent[0] in told["where"]
+    assert told["rollback"]["where"] == f"step activate, server {silent[0]}"
+    assert f"It and {new} may be mixed" in told["next"]
+    assert runs(region, silent[0]) == new
+
+    # When it is heard of again, what the explanation says is to be run brings everybody back.
+    region.on(silent[0], "systemctl start amazon-ssm-agent")
+    eventually(lambda: region.ping(silent[0]) == "Online", PATIENCE, "its agent is heard of again")
+    region.succeed(command_of(ended))
+    assert served(region) == {serving}
+    all_healthy(region)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,11 @@ def step(name: str, **changes: Any) -> Step:
 
 
 def run(
-    tmp_path: Path, steps: list[Step], servers: Mapping[str, FakeServer], **changes: Any
+    tmp_path: Path,
+    steps: list[Step],
+    servers: Mapping[str, FakeServer],
+    listens: Callable[[str], bool] = lambda _instance: True,
+    **changes: Any,
 ) -> dict[str, Invocation]:
     region = Region(run=tmp_path)
     region.server = servers.get  # type: ignore[assignment]
@@ -67,7 +71,7 @@ def run(
         "errors_allowed": 0,
     }
     command = Command(**(values | changes))
-    Runner(region, lambda _instance: True).start(command)
+    Runner(region, listens).start(command)
     deadline = time.monotonic() + 60
     while not all(i.final for i in command.invocations.values()) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -79,6 +83,34 @@ def test_success_is_exit_code_zero(tmp_path: Path) -> None:
     ended = run(tmp_path, [step("one")], {"i-1": server})["i-1"]
     assert (ended.status, ended.plugins[0].code, ended.plugins[0].stdout) == ("Success", 0, "done\n")
     assert server.scripts == ["echo one\n"]
+
+
+class Agent:
+    """It falls silent once it has taken a command, and is heard of again after so many questions."""
+
+    def __init__(self, questions: int) -> None:
+        self.questions = questions
+        self.taken = False
+
+    def __call__(self, _instance: str) -> bool:
+        if not self.taken:
+            self.taken = True
+            return True
+        self.questions -= 1
+        return self.questions < 0
+
+
+def test_an_agent_that_falls_silent_tells_how_it_went_when_it_runs_again(tmp_path: Path) -> None:
+    agent = Agent(questions=2)
+    ended = run(tmp_path, [step("one")], {"i-1": FakeServer(OK)}, agent)["i-1"]
+    assert (ended.status, ended.plugins[0].stdout, agent.questions) == ("Success", "done\n", -1)
+
+
+def test_of_an_agent_that_stays_silent_nobody_hears_anything(tmp_path: Path) -> None:
+    steps = [step("one", timeout=0.5)]
+    ended = run(tmp_path, steps, {"i-1": FakeServer(OK)}, Agent(questions=1000))["i-1"]
+    assert (ended.status, ended.details) == ("TimedOut", "ExecutionTimedOut")
+    assert (ended.plugins[0].status, ended.plugins[0].stdout) == ("TimedOut", "")
 
 
 def test_another_exit_code_is_a_failure_with_the_agents_words(tmp_path: Path) -> None:

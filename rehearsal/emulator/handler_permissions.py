@@ -417,7 +417,9 @@ def _logs(action: str, resource: Resource, place: Place) -> list[str]:
 
 def _iam(action: str, resource: Resource, place: Place) -> list[str]:
     if resource.kind == "AWS::IAM::InstanceProfile":
-        return [place.iam(f"instance-profile/{_name(resource, 'InstanceProfileName')}")]
+        # The emulator's id of one is its ARN, CloudFormation's its name.
+        profile = _name(resource, "InstanceProfileName").rpartition("instance-profile/")[2]
+        return [place.iam(f"instance-profile/{profile}")]
     if resource.kind == "AWS::IAM::ManagedPolicy":
         name = resource.physical_id or place.iam(f"policy/{_name(resource, 'ManagedPolicyName')}")
         return [name]

@@ -187,6 +187,15 @@ def test_cloudformation_may_do_what_a_resource_of_a_tier_needs(name: str, logica
             assert allowed(need), f"{operation} {logical_id}: {need}"
 
 
+def test_a_profile_is_asked_for_by_its_name_though_its_id_here_is_an_arn() -> None:
+    name = "slipway-test-web-Profile-X"
+    profile = PLACE.iam(f"instance-profile/{name}")
+    given = Resource("AWS::IAM::InstanceProfile", "Profile", "slipway-test-web", {}, profile, [])
+    needs = handler_permissions.needs("delete", given, PLACE)
+    assert {need.on for need in needs} == {profile}
+    assert all(allowed(need) for need in needs)
+
+
 TAGGING = {action for actions in registry_permissions.tagging().values() for action in actions}
 GRANTED = sorted(
     {action for one in policies() if one["Effect"] == "Allow" for action in listed(one["Action"])}

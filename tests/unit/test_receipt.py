@@ -251,6 +251,19 @@ def test_a_success(environment: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("region")
+@pytest.mark.parametrize(("before", "migrates"), [("2", True), ("1", False)])
+def test_a_release_given_again_without_its_migrations_is_still_one_that_has_run_them(
+    environment: dict[str, Any], before: str, migrates: bool
+) -> None:
+    records.set_current(environment, {**BEFORE, "id": before, "sha256": "0" * 64, "migrate": True}, 0)
+    lock(environment)
+    record(environment, release={"id": "2", "artifact": "", "sha256": "0" * 64, "migrate": False})
+    current = records.current("arable")
+    assert current is not None
+    assert current["release"]["migrate"] is migrates
+
+
+@pytest.mark.usefixtures("region")
 def test_what_changed_nothing_has_a_receipt_and_is_no_history(environment: dict[str, Any]) -> None:
     records.set_current(environment, {**BEFORE, "id": "2"}, 0)
     lock(environment)

@@ -456,7 +456,7 @@ def test_a_deletion_whose_answer_was_lost_is_found_again(monkeypatch: pytest.Mon
         "status": "ending",
         "instance": "db-1",
         "snapshot": NAME,
-        "detail": "db-1 is being deleted already",
+        "detail": "db-1 is deleting already",
     }
     cloud.done()
     found = end()

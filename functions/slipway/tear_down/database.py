@@ -74,13 +74,12 @@ def _identifier(environment: str) -> str:
 
 def _begin(environment: str, instance: str, execution: Json) -> dict[str, Any]:
     found = rds.instance(instance)
-    # By an earlier tear-down, or by a call of this one whose answer was lost.
-    made = _earlier(environment, instance)
-    if found is None:
-        return _told("ending" if made else "ended", instance, made, f"{instance} is gone already")
-    status = str(found["DBInstanceStatus"])
-    if status == "deleting":
-        return _told("ending" if made else "busy", instance, made, f"{instance} is being deleted already")
+    status = str(found["DBInstanceStatus"]) if found else "gone"
+    if found is None or status == "deleting":
+        # By an earlier tear-down, or by a call of this one whose answer was lost.
+        made = _earlier(environment, instance)
+        otherwise = "busy" if found else "ended"
+        return _told("ending" if made else otherwise, instance, made, f"{instance} is {status} already")
     if status in PASSING:
         return _told("busy", instance, None, f"{instance} is {status}")
     if found.get("DeletionProtection"):

@@ -145,6 +145,9 @@ def test_a_server_that_comes_while_a_release_fails_has_the_former_release(
 
 def test_a_fleet_that_grows_to_six_during_a_release_ends_on_that(region: Rehearsed, first: Ended) -> None:
     """The number that a person asked for outlasts changes of the group that do not name another one."""
+    [serving] = served(region)
+    resize(region, 3)
+    all_serve(region, 3, serving)
     followed = {"cpuPercent": 60, "requestsPerTarget": 1200}
     larger = region.succeed(region.given("second", max=6, scaling=followed))
     serving = larger.given["release"]["id"]

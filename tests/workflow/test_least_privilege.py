@@ -81,6 +81,13 @@ def a_role(arn: str) -> Mapping[str, Any]:
     return {"RoleName": last(arn)}
 
 
+def some_snapshots(arn: str) -> Mapping[str, Any]:
+    """Those of an instance, or one by its name (those that RDS takes have a colon in theirs)."""
+    if ":db:" in arn:
+        return {"DBInstanceIdentifier": last(arn, ":")}
+    return {"DBSnapshotIdentifier": arn.partition(":snapshot:")[2]}
+
+
 def a_snapshot(arn: str) -> Mapping[str, Any]:
     return {"DBSnapshotIdentifier": last(arn, ":"), "DBInstanceIdentifier": last(arn, ":")}
 
@@ -186,11 +193,7 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
         "describe_db_instances",
         lambda arn: {"DBInstanceIdentifier": last(arn, ":")},
     ),
-    "rds:DescribeDBSnapshots": (
-        "rds",
-        "describe_db_snapshots",
-        lambda arn: {"DBSnapshotIdentifier": last(arn, ":")},
-    ),
+    "rds:DescribeDBSnapshots": ("rds", "describe_db_snapshots", some_snapshots),
     "rds:DescribePendingMaintenanceActions": (
         "rds",
         "describe_pending_maintenance_actions",
@@ -421,6 +424,8 @@ def somebody_elses(arn: str) -> str | None:
     name = arn.split(":", 5)[-1]
     if arn.startswith("arn:aws:s3:") and "-images-" in name:
         return arn.replace(":::slipway-", ":::somebody-")
+    if arn.startswith("arn:aws:s3:") and "/" not in name:
+        return "arn:aws:s3:::somebodys-bucket"
     if arn.startswith("arn:aws:s3:"):
         return f"{arn.rpartition('/')[0].rpartition('/')[0]}/somebody/*"
     return arn[: -len(name)] + name.replace("slipway", "somebody") if "slipway" in name else None

@@ -269,7 +269,6 @@ NAMELESS = (
     "kms:ListAliases",
     "logs:DescribeLogGroups",
     "logs:DescribeResourcePolicies",
-    "rds:DescribeDB*",
     "rds:DescribeE*",
     "route53:CreateHostedZone",
     "route53:ListQueryLoggingConfigs",

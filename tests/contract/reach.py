@@ -27,8 +27,7 @@ RENAMED = {
     # https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
     ("s3", "list_object_versions"): "s3:ListBucketVersions",
     ("s3", "list_multipart_uploads"): "s3:ListBucketMultipartUploads",
-    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html: with versions
-    ("s3", "delete_objects"): "s3:DeleteObjectVersion",
+    ("s3", "delete_objects"): "s3:DeleteObject",
     # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetPublicAccessBlock.html
     ("s3", "get_public_access_block"): "s3:GetBucketPublicAccessBlock",
 }
@@ -39,6 +38,9 @@ PREFIXES = {"monitoring": "cloudwatch"}
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonrds.html
 ALONG = {
     ("rds", "create_db_snapshot", "Tags"): {"rds:AddTagsToResource"},
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html: s3:DeleteObject always, the
+    # other for versions.
+    ("s3", "delete_objects", "Delete"): {"s3:DeleteObjectVersion"},
     # As the resource type's own handler has them for it (its schema); the tags are the instance's.
     ("rds", "delete_db_instance", "FinalDBSnapshotIdentifier"): {
         "rds:AddTagsToResource",

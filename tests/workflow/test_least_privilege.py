@@ -211,6 +211,7 @@ CALLS: dict[str, tuple[str, str, Arguments]] = {
         lambda arn: {**an_object(arn), "UploadId": "x"},
     ),
     "s3:DeleteBucket": ("s3", "delete_bucket", a_bucket),
+    "s3:DeleteObject": ("s3", "delete_object", an_object),
     "s3:DeleteObjectVersion": (
         "s3",
         "delete_object",

@@ -266,3 +266,36 @@ def test_an_agent_that_dies_after_it_took_the_command(region: Rehearsed, first: 
     region.succeed(command_of(ended))
     assert served(region) == {serving}
     all_healthy(region)
+
+
+def test_a_server_that_is_lost_while_it_serves_the_new_release(region: Rehearsed, first: Ended) -> None:
+    """Who was just being served there meets it, as with any server that is lost; nobody else does."""
+    [serving] = served(region)
+    lost: list[str] = []
+
+    def lose(execution: str) -> None:
+        one, other = begun(region, execution, await_start)
+        let_go(region, one)
+        await_roll_out(region, execution, "Activate", 2)
+        await_start(other)
+        assert runs(region, one) == new
+        kill(region, one)
+        lost.append(one)
+        let_go(region, other)
+
+    given = holding(region, strategy="side_by_side", canary=1, batch=1)
+    new = given["release"]["id"]
+    with hold(region) as await_start, visitors(region) as seen:
+        ended = region.fail(given, lose)
+    answered = {answer.removeprefix("200 ") for answer in seen.readers.answers if answer.startswith("200 ")}
+    assert answered == {serving, new}
+    kept(region, seen)
+    assert served(region) == {serving}
+    put_right(region, ended)
+    told = ended.explanation
+    assert (ended.error, told["error"], told["lost"]) == ("FailedClean", "CommandFailed", lost)
+    assert lost[0] in told["where"]
+    assert f"Release {serving} was put back and serves." in told["next"]
+    with visitors(region) as afterwards:
+        replaced(region, lost[0])
+    not_hurt(region, afterwards, {serving})

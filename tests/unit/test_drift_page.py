@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from slipway.drift import picture, rules, wording
+from slipway.drift import rules
 from slipway.drift.finding import SEVERITIES
-from slipway.drift.grouping import PLACE_OF_RESOURCE, PLACES, entries, place
-from slipway.drift.markup import Markup, element, joined, visible
-from slipway.drift.page import render
+from slipway.drift.page import picture, render, wording
+from slipway.drift.page.grouping import PLACE_OF_RESOURCE, PLACES, entries, place
+from slipway.drift.page.markup import Markup, element, joined, visible
 from tests.unit.drift_reports import (
     CASES,
     KINDS,

@@ -1,16 +1,4 @@
-"""The report of a check as one HTML page that stands alone: no script, nothing fetched, readable on a phone,
-in light and dark. Pure.
-
-Every value of the report may hold a text that a server or AWS gave: markup.text escapes whatever is put
-anywhere, and the page's own policy lets nothing run or load but the one style sheet in it.
-
-    page       the whole, and its lists and tables
-    card       one finding
-    picture    the environment as a drawing
-    grouping   which findings are one entry, and where it belongs
-    wording    times, numbers, names
-    markup     HTML from values
-"""
+"""The page, from its title to its tables."""
 
 from __future__ import annotations
 
@@ -21,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slipway.drift import picture
-from slipway.drift.card import MOST_TEXT, card
-from slipway.drift.grouping import SEVERITIES, Entry, Json, entries, said
-from slipway.drift.markup import Markup, element, joined
-from slipway.drift.wording import NOWHERE, capital, counted, mark, moment, numbers, short
+from slipway.drift.page import picture
+from slipway.drift.page.card import MOST_TEXT, card
+from slipway.drift.page.grouping import SEVERITIES, Entry, Json, entries, said
+from slipway.drift.page.markup import Markup, element, joined
+from slipway.drift.page.wording import NOWHERE, capital, counted, mark, moment, numbers, short
 
 # Rows of a list or a table. With the bounds of the others the page stays within some hundreds of KB whatever
 # was found; the JSON report beside it has everything.

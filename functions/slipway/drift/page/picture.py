@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from slipway.drift.grouping import SEVERITIES, Entry, Json, said, worst
-from slipway.drift.markup import Markup, element
+from slipway.drift.page.grouping import SEVERITIES, Entry, Json, said, worst
+from slipway.drift.page.markup import Markup, element
 
 WIDTH = 400.0
 MARGIN = 14.0

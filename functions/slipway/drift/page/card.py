@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slipway.drift.grouping import Entry, Json, said
-from slipway.drift.markup import Markup, element, joined
-from slipway.drift.picture import anchor
-from slipway.drift.wording import MOST_NAMES, capital, counted, mark, moment, name, pieces, short, words
+from slipway.drift.page.grouping import Entry, Json, said
+from slipway.drift.page.markup import Markup, element, joined
+from slipway.drift.page.picture import anchor
+from slipway.drift.page.wording import MOST_NAMES, capital, counted, mark, moment, name, pieces, short, words
 
 # So many entries are shown unfolded.
 MOST_OPEN = 25

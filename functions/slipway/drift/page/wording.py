@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from slipway.drift import picture
-from slipway.drift.grouping import Entry
-from slipway.drift.markup import Markup, element, joined
+from slipway.drift.page import picture
+from slipway.drift.page.grouping import Entry
+from slipway.drift.page.markup import Markup, element, joined
 
 NOWHERE = "–"
 

@@ -2,8 +2,9 @@
 
     python -m bench [--no-setup] [NUMBER…]
 
-NUMBER is one of setup, releases, capistrano, scale, initialisation; all of them without any. Needs what the
-rehearsal needs. Prints a table and keeps it in .rehearsal/bench.json; exit code 1 when a number is missed.
+NUMBER is one of setup, releases, capistrano, scale, drift, initialisation; all of them without any. Needs
+what the rehearsal needs. Prints a table and keeps it in .rehearsal/bench.json; exit code 1 when a number is
+missed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from bench import against_capistrano, initialisation, releases, scale, setup
+from bench import against_capistrano, drift, initialisation, releases, scale, setup
 from bench.number import Number, table
 from rehearsal import host, release
 from rehearsal.host import say
@@ -25,6 +26,7 @@ MEASURES = {
     "releases": releases.measured,
     "capistrano": against_capistrano.measured,
     "scale": scale.measured,
+    "drift": drift.measured,
     "initialisation": initialisation.measured,
 }
 

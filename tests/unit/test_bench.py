@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import served
+from bench import drift, served
 from bench.__main__ import MEASURES, arguments
 from bench.against_capistrano import DRAIN, PARALLEL, SEQUENCE, SIDE_BY_SIDE, WAYS, Turn, all_in, rows
 from bench.number import Number, table
@@ -61,6 +61,17 @@ def test_sizes_stand_beside_their_limits() -> None:
         "largest payload of a function (Notify)",
     ]
     assert [number.value for number in small(told)][:2] == [26100, 383]
+
+
+def test_a_check_stands_beside_detection_alone_with_and_without_the_looks_at_it() -> None:
+    told = {
+        "check": {"seconds": 12.0, "calls": 140, "looks": 80},
+        "floor": {"seconds": 10.0, "calls": 90, "looks": 75},
+    }
+    numbers = list(drift.rows(20, told))
+    assert numbers[0].what == "check of 20 environments, simulated: time"
+    assert [number.value for number in numbers if number.unit == "×"] == [1.2, 140 / 90, 60 / 15]
+    assert {number.reach for number in numbers} == {None}
 
 
 def turn(way: str, seconds: float, failed: int = 0, lost: int = 0) -> Turn:

@@ -454,7 +454,7 @@ def test_a_certificate_without_its_record_stays_pending_and_says_which(
         "fence": {"N": "1"},
     }
     region.client("dynamodb").put_item(TableName=region.outputs["TableName"], Item=lock)
-    given = {"environment": environment, "tier": "certificate", "outputs": {}, "allow": []}
+    given = {"environment": environment, "tier": "certificate", "outputs": {}, "allow": [], "remedy": False}
     given["lock"] = {"environment": "kept", "fence": 1}
     execution = states.start_execution(stateMachineArn=machine, name="kept-1", input=json.dumps(given))
     arn = execution["executionArn"]

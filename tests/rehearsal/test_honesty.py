@@ -108,6 +108,7 @@ class World:
                 "SubnetIds": self.network["PublicSubnetIds"],
                 "SecurityGroupId": self.network["LoadBalancerSecurityGroupId"],
                 "TargetGroupArn": self.web["TargetGroupArn"],
+                "TargetGroupFullName": self.web["TargetGroupArn"].rpartition(":")[2],
                 "CertificateArn": self.certificate["CertificateArn"],
                 "DomainName": DOMAIN,
                 "IncludeWww": "false",

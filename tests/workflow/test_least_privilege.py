@@ -7,6 +7,7 @@ only a call that names a resource needs a line in `CALLS`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -357,6 +358,15 @@ class World:
             return f"{told['Code']}: {told['Message']}" if denied else ""
         return ""
 
+    def own_bucket(self, arn: str) -> None:
+        """Makes the bucket of an ARN, if it is one's: S3 says of an object in none that there is no bucket,
+        before it asks what the caller may."""
+        if arn.startswith("arn:aws:s3:") and "/" in arn:
+            place = {"LocationConstraint": str(self.client("s3").meta.region_name)}
+            with contextlib.suppress(self.client("s3").exceptions.BucketAlreadyOwnedByYou):
+                bucket = an_object(arn.replace("*", "x"))["Bucket"]
+                self.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
+
     def role_of_function(self, name: str) -> str:
         found = self.client("lambda").get_function_configuration(FunctionName=f"slipway-{kebab(name)}")
         return last(found["Role"])
@@ -416,6 +426,7 @@ def test_a_function_may_nothing_with_what_is_not_slipways(world: World, function
             foreign = somebody_elses(resource)
             if foreign is None:
                 continue
+            world.own_bucket(foreign)
             for action in listed(statement["Action"]):
                 assert action in world.refusal(role, action, foreign), (action, foreign)
 

@@ -109,6 +109,7 @@ class World:
                 "SecurityGroupId": self.network["LoadBalancerSecurityGroupId"],
                 "TargetGroupArn": self.web["TargetGroupArn"],
                 "TargetGroupFullName": self.web["TargetGroupArn"].rpartition(":")[2],
+                "AutoScalingGroupName": self.web["AutoScalingGroupName"],
                 "CertificateArn": self.certificate["CertificateArn"],
                 "DomainName": DOMAIN,
                 "IncludeWww": "false",

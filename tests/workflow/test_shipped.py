@@ -211,7 +211,7 @@ def test_a_dead_holder_that_nobody_cleaned_up_after_is_cleaned_up_after_by_the_n
     rule = next(
         rule["Name"]
         for rule in region.client("events").list_rules()["Rules"]
-        if "ReleaseEnded" in rule["Name"]
+        if "CleanUpStateMachineReleaseEnded" in rule["Name"]
     )
     region.client("events").disable_rule(Name=rule)
     try:

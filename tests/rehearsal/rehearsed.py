@@ -152,15 +152,18 @@ class Rehearsed:
 
     def standing(self) -> dict[str, Any]:
         """All that a plan may not change: stacks with their change sets, the table, objects, groups, commands
-        but for reports, and what runs on the servers since when."""
+        but for reports, and what runs on the servers since when. What a check for drift writes down is not
+        among it: each end of a release starts one."""
         cloudformation = self.client("cloudformation")
         stacks = cloudformation.describe_stacks()["Stacks"]
         names = [one["StackName"] for one in stacks if one["StackStatus"] != "DELETE_COMPLETE"]
+        for one in stacks:
+            one.pop("DriftInformation", None)
         objects = self.client("s3").list_objects_v2(Bucket=self.outputs["ArtifactBucket"]).get("Contents", [])
         groups = self.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
         items = self.client("dynamodb").scan(TableName=self.outputs["TableName"])["Items"]
         # But for the mark that servers were asked for their report; it expires by itself.
-        items = [item for item in items if not item["sk"]["S"].startswith("COMMAND#")]
+        items = [item for item in items if not item["sk"]["S"].startswith(("COMMAND#", "DRIFT"))]
         asked = "systemctl show -p ActiveEnterTimestampMonotonic 'arable@*' nginx; ls -l /var/www/arable"
         running = [one["InstanceId"] for group in groups for one in group["Instances"]]
         return {
@@ -168,7 +171,7 @@ class Rehearsed:
             "changeSets": {
                 name: cloudformation.list_change_sets(StackName=name)["Summaries"] for name in names
             },
-            "objects": sorted(one["Key"] for one in objects),
+            "objects": sorted(one["Key"] for one in objects if not one["Key"].startswith("drift/")),
             "groups": json.dumps(groups, default=str, sort_keys=True),
             "items": sorted(json.dumps(item, sort_keys=True) for item in items),
             "commands": sorted(

@@ -8,6 +8,7 @@ import pytest
 
 from slipway import lock, records
 from slipway.drift import beginning, record
+from slipway.errors import InvalidInput
 
 
 def found(remediable: bool = True, seen: int = 1, **more: Any) -> dict[str, Any]:
@@ -41,7 +42,6 @@ def test_what_is_put_right(name: str) -> None:
         ({"environment": "arable"}, False, ""),
         ({"environment": "arable"}, True, beginning.AUTOMATIC),
         ({"environment": "arable", "remedy": True}, False, beginning.ASKED),
-        ({"environment": "arable", "remedy": "yes"}, False, ""),
         ({"detail": {"environment": "arable"}}, True, beginning.AUTOMATIC),
     ],
 )
@@ -51,3 +51,21 @@ def test_who_asks_for_it(
     monkeypatch.setattr(records, "current", lambda _name: {"release": {}})
     monkeypatch.setattr(lock, "seen", lambda _name: {"holder": None, "fence": 3})
     assert beginning.begin(given, "arn:check", automatic)["remedy"] == remedy
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"enviroment": "arable"}, "enviroment"),
+        ({"environment": {"name": "arable"}}, "environment"),
+        ({"environment": "arable", "remedy": "yes"}, "remedy"),
+        ({"remedy": True}, "remedy"),
+    ],
+)
+def test_what_was_misspelt_checks_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], path: str
+) -> None:
+    monkeypatch.setattr(beginning, "released", lambda: pytest.fail("it was looked for environments"))
+    with pytest.raises(InvalidInput) as refused:
+        beginning.begin(given, "arn:check")
+    assert refused.value.where == path

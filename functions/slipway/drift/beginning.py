@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slipway import lock, records
+from slipway import lock, records, validation
+from slipway.schema import Problem
 
 Json = Mapping[str, Any]
 
+
+# The last is what a machine tells its children of itself.
+KNOWN = frozenset({"environment", "remedy", "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"})
 
 ASKED = "asked"
 AUTOMATIC = "automatic"
@@ -21,8 +25,9 @@ def begin(given: Json, execution: str, automatic: bool = False) -> dict[str, Any
     down) · postponed (an execution is changing it) · begun, with {"fence", "current", "remedy"}.
 
     `remedy`: whether what is found is put right: asked (by the input) · automatic (Slipway's own stack says
-    so) · nothing of both.
+    so) · nothing of both. Raises InvalidInput: a misspelt field must not check something else than was meant.
     """
+    validation.refuse(list(problems(given)))
     name = environment(given)
     if name is None:
         return {"status": "many", "environments": released()}
@@ -38,6 +43,20 @@ def begin(given: Json, execution: str, automatic: bool = False) -> dict[str, Any
         "current": current,
         "remedy": _remedy(given, automatic),
     }
+
+
+def problems(given: Json) -> Iterator[Problem]:
+    """What is wrong with an input that a person wrote; an event of EventBridge has fields of its own."""
+    if "detail" in given:
+        return
+    for name in sorted(given.keys() - KNOWN):
+        yield Problem(name, "is unknown", "environment and remedy, or nothing for every environment")
+    if not isinstance(given.get("environment", ""), str):
+        yield Problem("environment", "is no text", "the name of an environment that was released")
+    if not isinstance(given.get("remedy", False), bool):
+        yield Problem("remedy", "is neither true nor false", "true or false")
+    if given.get("remedy") is True and not given.get("environment"):
+        yield Problem("remedy", "is true for no environment", "true together with one environment")
 
 
 def _remedy(given: Json, automatic: bool) -> str:

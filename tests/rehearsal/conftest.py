@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from rehearsal import host, release
 from tests.rehearsal import rehearsed
 from tests.rehearsal.rehearsed import Ended, Planned, Rehearsed
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the first release first: they tell of the region while nothing else was done in it."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.parent == here and item.path.name != "test_first_release.py")
 
 
 @pytest.fixture(scope="session")

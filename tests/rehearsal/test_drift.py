@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.rehearsal.faults import PATIENCE, all_healthy, served, suspended
-from tests.rehearsal.rehearsed import Ended, Rehearsed, eventually
+from tests.rehearsal.rehearsed import Rehearsed, eventually
 
 CHECKS = 20
 TOLD = ("NotifyFound", "NotifyGone")
@@ -37,8 +37,10 @@ class Checked:
 class Drift:
     """The checks of the environment."""
 
-    def __init__(self, region: Rehearsed) -> None:
+    def __init__(self, region: Rehearsed, before: str) -> None:
         self.region = region
+        self.before = before
+        """Id of the release before the one that serves: it is on the servers too."""
         self.machine = region.outputs["CheckDriftStateMachineArn"]
         self._states = region.client("stepfunctions")
 
@@ -86,10 +88,11 @@ class Drift:
 
 
 @pytest.fixture(scope="module")
-def drift(region: Rehearsed, first: Ended) -> Drift:
-    """Of an environment in which a second release serves, and the first is still on the servers."""
+def drift(region: Rehearsed) -> Drift:
+    """Of an environment in which a release serves, and the one before is still on the servers."""
+    before = region.succeed(region.given("second")).given["release"]["id"]
     region.succeed(region.given("second"))
-    return Drift(region)
+    return Drift(region, before)
 
 
 def test_of_an_untouched_environment_nothing_is_told(drift: Drift) -> None:
@@ -127,10 +130,10 @@ class Tampered:
     def client(self, service: str) -> Any:
         return self.region.client(service)
 
-    def everything(self, first: str) -> None:
-        """`first`: the id of the release before."""
-        # A server that has come since the first release does not have it.
-        has = f"test -d /var/www/arable/releases/{first}"
+    def everything(self, before: str) -> None:
+        """`before`: the id of the release before."""
+        # A server that has come since that release does not have it.
+        has = f"test -d /var/www/arable/releases/{before}"
         edited, other = sorted(
             self.region.servers(), key=lambda server: self.region.on(server, has).returncode, reverse=True
         )
@@ -146,7 +149,7 @@ class Tampered:
             tamper()
         self.code(edited)
         self.configuration(edited)
-        self.another_release(other, first)
+        self.another_release(other, before)
         self.service(edited)
 
     def rule(self) -> None:
@@ -251,10 +254,10 @@ class Tampered:
 
 
 @pytest.fixture(scope="module")
-def tampered(drift: Drift, first: Ended) -> Tampered:
+def tampered(drift: Drift) -> Tampered:
     drift.settled()
     found = Tampered(drift.region, [], {state: drift.told(state) for state in TOLD})
-    found.everything(first.receipt["release"]["id"])
+    found.everything(drift.before)
     return found
 
 

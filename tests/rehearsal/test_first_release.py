@@ -400,16 +400,17 @@ def test_a_wrong_password_stops_the_release_with_its_reason(region: Rehearsed, s
 
 @contextmanager
 def closed_to_web_servers(region: Rehearsed) -> Iterator[None]:
-    """The database's security group without its rule for web servers."""
+    """The database's security group without its rule for web servers, which then is again as it was."""
     ec2 = region.client("ec2")
     network = region.tier("network")
     group, web = network["DatabaseSecurityGroupId"], network["WebSecurityGroupId"]
     allowed = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
     rules = [
         {name: rule[name] for name in ("IpProtocol", "FromPort", "ToPort")}
-        | {"UserIdGroupPairs": [{"GroupId": web}]}
+        | {"UserIdGroupPairs": [{"GroupId": web, "Description": pair["Description"]}]}
         for rule in allowed
-        if web in [pair["GroupId"] for pair in rule["UserIdGroupPairs"]]
+        for pair in rule["UserIdGroupPairs"]
+        if pair["GroupId"] == web
     ]
     assert rules
     ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=rules)

@@ -32,7 +32,7 @@ from typing import Any
 import boto3
 from ministack.services import stepfunctions
 
-from slipway import lock, patience
+from slipway import commands, lock, patience
 from slipway.errors import SlipwayError
 from tests.workflow.engine import Answer, Engine, Functions, TaskError
 from tests.workflow.fleet import fleet, request
@@ -192,15 +192,18 @@ class Cloud:
     def _invocation(self, command: str, step: str, server: str, ended: bool) -> Json:
         fails = self.failing and step == "activate" and server != self.servers[0]
         status = ("Failed" if fails else "Success") if ended else "InProgress"
-        output = printed(step, ok=not fails) if ended else ""
-        plugin = {
-            "Name": step,
-            "Status": status,
-            "ResponseCode": 0,
-            "ResponseStartDateTime": BEGAN,
-            "ResponseFinishDateTime": BEGAN + timedelta(seconds=COMMAND_SECONDS),
-            "Output": output,
-        }
+        names = commands.steps(step)
+        plugins = [
+            {
+                "Name": name,
+                "Status": status,
+                "ResponseCode": 0,
+                "ResponseStartDateTime": BEGAN,
+                "ResponseFinishDateTime": BEGAN + timedelta(seconds=COMMAND_SECONDS / len(names)),
+                "Output": printed(name, ok=not fails) if ended else "",
+            }
+            for name in names
+        ]
         return {
             "CommandId": command,
             "InstanceId": server,
@@ -209,7 +212,7 @@ class Cloud:
             "DocumentName": f"slipway-{step}",
             "Status": status,
             "StatusDetails": status,
-            "CommandPlugins": [plugin],
+            "CommandPlugins": plugins,
         }
 
     # Elastic Load Balancing

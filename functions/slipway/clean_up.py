@@ -14,10 +14,10 @@ from typing import Any
 from slipway import history, lock, records, roll_back, scaling, stacks, tiers
 from slipway.aws import cloudformation, states
 
-# States of the release: the one that lists pending migrations, the one that runs them, and the first after it
+# States of the release: the one in which a server lists pending migrations, the one that runs them, and the first after it
 # has been recorded as the current one. The name of its roll-out's execution ends so; the state of a roll-out
 # with which a wave begins.
-PENDING, MIGRATE, RECORDED = "CheckMigrations", "Migrate", "ReleaseLock"
+PENDING, MIGRATE, RECORDED = "Configure", "Migrate", "ReleaseLock"
 ROLL_OUT = "-roll-out"
 # The name of the clean-up's own machine ends so.
 CLEAN_UP = "-clean-up"
@@ -134,7 +134,7 @@ def migrations(events: Sequence[Json]) -> dict[str, Any]:
     point = left.get("CheckRestorePoint") or left.get("CreateRestorePoint")
     ran, command = _first(left.get(MIGRATE))
     return {
-        "found": _first(left.get(PENDING))[0],
+        "found": next((one for one in _results(left.get(PENDING)) if one and "pending" in one), None),
         "restorePoint": point.get("Payload") if point else None,
         "ran": {**ran, **command} if ran else None,
     }
@@ -148,6 +148,11 @@ def outputs(events: Sequence[Json]) -> dict[str, Any]:
             details = event["stateExitedEventDetails"]
             left[details["name"]] = json.loads(details.get("output") or "null")
     return left
+
+
+def _results(output: Json | None) -> list[dict[str, Any] | None]:
+    """What every server said in a step."""
+    return [one["result"] for one in output["Output"]["results"]] if output and output.get("Output") else []
 
 
 def _first(output: Json | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:

@@ -1,7 +1,8 @@
 """A step on servers by Run Command: start it, see how far it is, and explain how it failed.
 
-A document prints one line of JSON first: {"step", "ok", "changed", "reason", …}. Run Command keeps the
-first 2,500 characters of the output at hand; the rest is in the log group.
+A step of a document prints one line of JSON first: {"step", "ok", "changed", "reason", …}. Run Command keeps
+the first 2,500 characters of each one's output at hand; the rest is in the log group. What a document of
+several steps says is what they say together.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ MOST_SERVERS = 50
 MOST_TOLD = 20
 # Characters of a server's own words in a failure: as many as a document's own reason has.
 MOST_SAID = 500
+# The steps of documents that have several (hosts/<document>.yaml); one alone is called as its document is.
+STEPS: Mapping[str, Sequence[str]] = {"stage": ("prepare", "stage"), "configure": ("configure", "pending")}
 # What the comment of a release's commands begins with.
 SENDER = "slipway"
 # Between the ids of the commands that a step on more servers is sent as.
@@ -33,7 +36,7 @@ SEPARATOR = ","
 
 # What the release itself goes by. Where more than so many servers answer, the rest of their results stays in
 # the log: a state's payload has at most 256 KiB.
-KEPT = ("release", "pending", "sideBySide")
+KEPT = ("release", "pending", "empty", "sideBySide")
 
 RUNNING = frozenset({"Pending", "InProgress", "Delayed", "Cancelling"})
 
@@ -194,25 +197,59 @@ def addressed(command: str) -> set[str]:
     return {invocation["InstanceId"] for part in parts for invocation in ssm.invocations(part)}
 
 
-def result(invocation: Mapping[str, Any], step: str) -> dict[str, Any]:
-    """{"server", "status", "seconds", "result": first line as JSON or None, "wrong": what is wrong with it,
-    "line": first line that is not}."""
-    plugins = invocation.get("CommandPlugins", [])
-    plugin: Mapping[str, Any] = plugins[-1] if plugins else {}
+def result(invocation: Mapping[str, Any], document: str) -> dict[str, Any]:
+    """{"server", "status", "seconds", "result": what its steps said together, None if one said nothing,
+    "step", "wrong", "line", "detail"}; `step` is the one that the others are about: the first that failed,
+    else the last."""
+    names, plugins = steps(document), invocation.get("CommandPlugins", [])
+    said = [_said(plugin, step) for plugin, step in zip(plugins, names, strict=False)]
+    silent = [{"step": step, "result": None, "wrong": "", "line": ""} for step in names[len(said) :]]
+    decisive = next((one for one in said + silent if not _well(one)), said[-1] if said else silent[-1])
+    results = [one["result"] for one in said + silent]
+    return {
+        "server": invocation["InstanceId"],
+        "status": invocation["Status"],
+        "seconds": _seconds(plugins),
+        **decisive,
+        "result": _together(results) if _well(decisive) else decisive["result"],
+        "detail": invocation.get("StatusDetails", ""),
+    }
+
+
+def steps(document: str) -> Sequence[str]:
+    """Of a document, in their order.
+
+    >>> steps("stage"), steps("report")
+    (('prepare', 'stage'), ('report',))
+    """
+    return STEPS.get(document, (document,))
+
+
+def _said(plugin: Mapping[str, Any], step: str) -> dict[str, Any]:
+    """{"step", "result": first line as JSON or None, "wrong": what is wrong with it, "line": first line of
+    its output that looks like an error}."""
     # Not splitlines: within JSON a text may have one of Unicode's other ends of a line.
     lines = str(plugin.get("Output", "")).split("\n")
     first = parsed(lines[0])
     # Run Command puts a line ----------ERROR------- between what went to stdout and to stderr.
     others = [line for line in (lines[1:] if first else lines) if line.strip(" -") not in ("", "ERROR")]
     return {
-        "server": invocation["InstanceId"],
-        "status": invocation["Status"],
-        "seconds": _seconds(plugin),
+        "step": step,
         "result": first,
         "wrong": reported.wrong(step, first) if first and first["ok"] is True else "",
         "line": _first_error(others),
-        "detail": invocation.get("StatusDetails", ""),
     }
+
+
+def _well(said: Mapping[str, Any]) -> bool:
+    """Whether a step said that it succeeded, with a result that the release could go by."""
+    return bool(said["result"]) and said["result"]["ok"] is True and not said["wrong"]
+
+
+def _together(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All facts of a server's steps; of one that several tell, what the last said."""
+    told = {name: value for one in results for name, value in one.items()}
+    return {**told, "changed": any(one.get("changed") is True for one in results)} if results[1:] else told
 
 
 def parsed(line: str) -> dict[str, Any] | None:
@@ -228,7 +265,7 @@ def parsed(line: str) -> dict[str, Any] | None:
 def explained(failed: Sequence[Mapping[str, Any]], command: str, step: str, log_group: str) -> CommandFailed:
     """Which server, the first line of the error, where the whole log is."""
     first = failed[0]
-    server, line = first["server"], _reason(first)
+    server, line, step = first["server"], _reason(first), first.get("step", step)
     command = first.get("command", command)
     return CommandFailed(
         f"{step} failed on {server}{_and_more(failed)}: {line}",
@@ -270,8 +307,7 @@ def _running(results: Sequence[Mapping[str, Any]]) -> bool:
 def _fine(result: Mapping[str, Any]) -> bool:
     """A step has succeeded if it said so: an exit code of 0 without a result is not enough, nor is a result
     that the release could not go by."""
-    said = result["result"]
-    return result["status"] == "Success" and bool(said) and said["ok"] is True and not result["wrong"]
+    return result["status"] == "Success" and _well(result)
 
 
 def _told(result: Mapping[str, Any], shortly: bool) -> dict[str, Any]:
@@ -300,11 +336,14 @@ def _first_error(lines: Sequence[str]) -> str:
     return foreign.passable((named or list(lines) or [""])[0].strip(), MOST_SAID)
 
 
-def _seconds(plugin: Mapping[str, Any]) -> float | None:
-    began, ended = plugin.get("ResponseStartDateTime"), plugin.get("ResponseFinishDateTime")
-    if not began or not ended:
+def _seconds(plugins: Sequence[Mapping[str, Any]]) -> float | None:
+    """That the server was at it; None as long as that is not told of each step."""
+    times = [
+        (plugin.get("ResponseStartDateTime"), plugin.get("ResponseFinishDateTime")) for plugin in plugins
+    ]
+    if not times or not all(began and ended for began, ended in times):
         return None
-    return round(float((ended - began).total_seconds()), 3)
+    return round(sum(float((ended - began).total_seconds()) for began, ended in times), 3)
 
 
 def check_quiet(environment: str, patience: Patience = DEFAULT) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from slipway.patience import DEFAULT, Patience, linger
 
 Json = Mapping[str, Any]
 
-# How long each step may take, in seconds, as its document says.
-SECONDS = {"prepare": 900, "stage": 1800, "configure": 180, "activate": 360, "report": 60}
+# How long each step may take, in seconds: as long as the steps of its document may together.
+SECONDS = {"stage": 2700, "configure": 480, "activate": 360, "report": 60}
 
 # What the comments of its commands begin with: a clean-up waits for those of a release alone.
 SENDER = "slipway-join"
@@ -91,8 +91,8 @@ def steps(current: Json, region: str) -> list[dict[str, Any]]:
     environment, release, outputs = current["environment"], current["release"], current["outputs"]
     application = {"Application": environment["application"]}
     parameters: dict[str, dict[str, Any]] = {
-        "prepare": {"Ruby": environment["web"]["ruby"]},
         "stage": {
+            "Ruby": environment["web"]["ruby"],
             "Release": release["id"],
             "Artifact": release["artifact"],
             "Sha256": release["sha256"],
@@ -109,6 +109,9 @@ def steps(current: Json, region: str) -> list[dict[str, Any]]:
             "Region": region,
             "Variables": environment["variables"],
             "Secrets": environment["secrets"],
+            "Release": release["id"],
+            # It takes what others have migrated for.
+            "PendingOn": "none",
         },
         # Nobody is served by it yet: there is nothing to be beside of.
         "activate": {

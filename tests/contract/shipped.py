@@ -14,7 +14,7 @@ from tests.workflow.engine import MACHINES, ROOT, definition, states_of
 from tools.draw_network import load
 
 TIERS = ("network", "certificate", "database", "storage", "web", "load_balancer")
-STEPS = ("prepare", "stage", "configure", "pending", "migrate", "activate", "report")
+DOCUMENTS = ("stage", "configure", "migrate", "activate", "report")
 FUNCTIONS = ROOT / "functions"
 
 Json = dict[str, Any]
@@ -32,9 +32,20 @@ def tier(name: str) -> Json:
 
 
 @cache
-def document(step: str) -> Json:
-    loaded: Json = yaml.safe_load((ROOT / "hosts" / f"{step}.yaml").read_text())
+def document(name: str) -> Json:
+    loaded: Json = yaml.safe_load((ROOT / "hosts" / f"{name}.yaml").read_text())
     return loaded
+
+
+@cache
+def steps() -> dict[str, Json]:
+    """The steps of all documents, by name."""
+    return {step["name"]: step for name in DOCUMENTS for step in document(name)["mainSteps"]}
+
+
+def time_of(name: str) -> int:
+    """Seconds that all steps of a document may take."""
+    return sum(int(step["inputs"]["timeoutSeconds"]) for step in document(name)["mainSteps"])
 
 
 def machine_file(machine: str) -> Path:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.shipped import STEPS, TIERS, document
+from slipway import commands
+from tests.contract.shipped import DOCUMENTS, TIERS, document, steps
 from tests.workflow.engine import ROOT
 
 TEMPLATES = [ROOT / "template.yaml", *(ROOT / "tiers" / f"{name}.yaml" for name in TIERS)]
@@ -41,13 +42,12 @@ def test_every_tier_is_checked() -> None:
 
 
 def script(step: str) -> str:
-    """The script of a document as the agent runs it, every parameter filled in with a word."""
-    [action] = document(step)["mainSteps"]
-    lines = action["inputs"]["runCommand"]
+    """The script of a step as the agent runs it, every parameter filled in with a word."""
+    lines = steps()[step]["inputs"]["runCommand"]
     return PARAMETER.sub(lambda match: f"value-of-{match.group(1)}", "\n".join(lines))
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", steps())
 def test_shellcheck_is_content_with_what_runs_on_servers(step: str) -> None:
     assert run("shellcheck", "--shell=bash", "-", given=script(step)) == ""
 
@@ -68,22 +68,34 @@ def test_shellcheck_is_content_with_our_own(path: Path) -> None:
     assert run("shellcheck", str(path)) == ""
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_every_parameter_of_a_document_is_limited_and_used(step: str) -> None:
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_parameter_of_a_document_is_limited_and_used(name: str) -> None:
     """What reaches a root shell is text of a form that was allowed, never anything."""
-    shipped = document(step)
-    used = set(PARAMETER.findall("\n".join(shipped["mainSteps"][0]["inputs"]["runCommand"])))
+    shipped = document(name)
+    lines = [line for step in shipped["mainSteps"] for line in step["inputs"]["runCommand"]]
+    used = set(PARAMETER.findall("\n".join(lines)))
     assert used == set(shipped["parameters"])
-    for name, parameter in shipped["parameters"].items():
-        pattern = parameter["allowedPattern"]
-        assert pattern.startswith("^"), name
-        assert pattern.endswith("$"), name
+    for parameter, limits in shipped["parameters"].items():
+        pattern = limits["allowedPattern"]
+        assert pattern.startswith("^"), parameter
+        assert pattern.endswith("$"), parameter
         for dangerous in ("x'y", 'x"y', "x$(id)y", "x`id`y", "x\ny", "x;y", "x y"):
-            assert not re.fullmatch(pattern, dangerous), f"{name} allows {dangerous!r}"
+            assert not re.fullmatch(pattern, dangerous), f"{parameter} allows {dangerous!r}"
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_documents_fit_and_have_the_schema_that_run_command_takes(step: str) -> None:
-    assert document(step)["schemaVersion"] == "2.2"
-    assert (ROOT / "hosts" / f"{step}.yaml").stat().st_size < 64 * 1024
-    assert [action["action"] for action in document(step)["mainSteps"]] == ["aws:runShellScript"]
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_fit_and_have_the_schema_that_run_command_takes(name: str) -> None:
+    assert document(name)["schemaVersion"] == "2.2"
+    assert (ROOT / "hosts" / f"{name}.yaml").stat().st_size < 64 * 1024
+    assert {step["action"] for step in document(name)["mainSteps"]} == {"aws:runShellScript"}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_step_that_fails_is_the_last_of_its_document(name: str) -> None:
+    *before, _ = document(name)["mainSteps"]
+    assert all(step["inputs"]["onFailure"] == "exit" for step in before)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_results_are_read_by_the_steps_that_the_document_has(name: str) -> None:
+    assert list(commands.steps(name)) == [step["name"] for step in document(name)["mainSteps"]]

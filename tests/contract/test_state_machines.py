@@ -15,8 +15,8 @@ from slipway import announcement, clean_up, errors, joining, scaling
 from slipway.drift import metrics
 from slipway.waves import MOST_WAVES
 from tests.contract.shipped import (
+    DOCUMENTS,
     FUNCTIONS,
-    STEPS,
     TIERS,
     Json,
     all_states,
@@ -31,6 +31,7 @@ from tests.contract.shipped import (
     strings,
     template,
     tier,
+    time_of,
 )
 from tests.workflow.engine import MACHINES, SHORT, definition, states_of, substitute
 from tests.workflow.fleet import OUTPUTS, always, fleet, request
@@ -361,7 +362,7 @@ def test_a_command_has_time_for_the_longest_step() -> None:
     states = dict(states_of(definition("RunCommand")))
     calls = longest("RunCommand", states["StartCommand"]) + longest("RunCommand", states["CheckCommand"])
     margin = seconds("RunCommand", "DeliverySeconds") + calls + seconds("RunCommand", "PollSeconds")
-    slowest = max(int(document(step)["mainSteps"][0]["inputs"]["timeoutSeconds"]) for step in STEPS)
+    slowest = max(map(time_of, DOCUMENTS))
     assert definition("RunCommand")["TimeoutSeconds"] >= slowest + margin
     for state in nested("RunCommand"):
         assert state["TimeoutSeconds"] >= state["Arguments"]["Input"]["timeoutSeconds"] + margin
@@ -413,10 +414,10 @@ def test_a_release_to_two_servers_with_unchanged_infrastructure_takes_at_most_80
     """States entered in all executions together when there is nothing to wait for; 80 is the bound."""
     execution = release(fleet())
     assert execution.status == "SUCCEEDED"
-    assert len(execution.path) == 80
+    assert len(execution.path) == 72
     beside = release(fleet(ValidateInput=always(request(strategy="side_by_side"))))
-    assert len(beside.path) == 76
-    assert "all executions together: 76, with drain 80" in machine_file("Release").read_text()
+    assert len(beside.path) == 68
+    assert "all executions together: 68, with drain 72" in machine_file("Release").read_text()
 
 
 def test_the_same_input_again_takes_17_transitions_and_touches_nothing() -> None:
@@ -707,10 +708,10 @@ def commands() -> Iterator[tuple[str, Json, Any]]:
 
 def test_every_document_is_started_with_its_parameters_and_its_time() -> None:
     started = list(commands())
-    assert {step for step, _, _ in started} == set(STEPS)
+    assert {step for step, _, _ in started} == set(DOCUMENTS)
     for step, parameters, time in started:
         assert set(parameters) == set(document(step)["parameters"]), step
-        assert time == int(document(step)["mainSteps"][0]["inputs"]["timeoutSeconds"]), step
+        assert time == time_of(step), step
 
 
 def test_a_new_server_is_given_what_the_documents_take_in_their_time() -> None:
@@ -718,11 +719,12 @@ def test_a_new_server_is_given_what_the_documents_take_in_their_time() -> None:
     for given in joining.steps(current, "eu-central-1"):
         parameters = document(given["step"])["parameters"]
         assert set(given["parameters"]) == set(parameters), given["step"]
-        assert given["seconds"] == int(document(given["step"])["mainSteps"][0]["inputs"]["timeoutSeconds"])
+        assert given["seconds"] == time_of(given["step"])
 
 
 def test_a_new_server_is_given_what_a_release_gives() -> None:
-    """Parameter by parameter, but for the strategy: nobody is served yet beside whom it could start."""
+    """Parameter by parameter, but for the strategy: nobody is served yet beside whom it could start; and
+    nobody asks which migrations are pending."""
     functions = fleet()
     assert release(functions).status == "SUCCEEDED"
     of_release = {payload["step"]: payload for payload in functions.payloads("StartCommand")}
@@ -730,7 +732,8 @@ def test_a_new_server_is_given_what_a_release_gives() -> None:
     current = {name: recorded["request"][name] for name in ("environment", "release")}
     for given in joining.steps({**current, "outputs": recorded["outputs"]}, "us-east-1"):
         same = of_release[given["step"]]["parameters"]
-        assert given["parameters"] | {"Strategy": ""} == same | {"Strategy": ""}, given["step"]
+        apart = dict.fromkeys({"Strategy", "PendingOn"} & set(same))
+        assert given["parameters"] | apart == same | apart, given["step"]
 
 
 def test_no_secret_is_part_of_any_payload() -> None:

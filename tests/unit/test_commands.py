@@ -43,19 +43,22 @@ class Ssm(Paging):
 
 @cases("command")
 def test_check(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a document with one step, if the case does not name another."""
     install(monkeypatch, ssm=Ssm(case["invocations"]))
+    document = case.get("document", "activate")
     if "failed" not in case:
-        answer = commands.check("c-1", "stage", case["servers"], "/slipway/commands", patience())
+        answer = commands.check("c-1", document, case["servers"], "/slipway/commands", patience())
         assert answer["status"] == case["status"]
         assert answer["commandId"] == "c-1"
         if "results" in case:
             assert answer["results"] == case["results"]
         return
     with pytest.raises(CommandFailed) as raised:
-        commands.check("c-1", "stage", case["servers"], "/slipway/commands", patience())
+        commands.check("c-1", document, case["servers"], "/slipway/commands", patience())
     told = json.loads(str(raised.value))
     assert {key: told[key] for key in case["failed"]} == case["failed"]
-    assert told["step"] == "stage"
+    assert told["step"] == case["failed"].get("step", document)
+    assert told["what"].startswith(f"{told['step']} failed on ")
     assert told["server"] in told["log"]
     assert f"c-1/{told['server']}" in told["next"]
 
@@ -65,7 +68,7 @@ SUCCEEDED = {
     "Status": "Success",
     "CommandPlugins": [
         {
-            "Output": '{"step":"stage","ok":true}',
+            "Output": '{"step":"report","ok":true}',
             "ResponseStartDateTime": "2026-11-22T10:00:00+00:00",
             "ResponseFinishDateTime": "2026-11-22T10:00:01+00:00",
         }
@@ -80,7 +83,7 @@ def test_start(monkeypatch: pytest.MonkeyPatch) -> None:
         {
             "lock": LOCK,
             "environment": "arable",
-            "step": "stage",
+            "step": "report",
             "servers": ["i-1"],
             "parameters": {"Release": "1", "Variables": {"GRÜẞE": "ja"}},
             "timeoutSeconds": 1200,
@@ -88,9 +91,9 @@ def test_start(monkeypatch: pytest.MonkeyPatch) -> None:
         None,
     )
     assert answer["status"] == "succeeded"
-    assert check_command({"commandId": "c-1", "step": "stage", "servers": ["i-1"]}, None) == answer
+    assert check_command({"commandId": "c-1", "step": "report", "servers": ["i-1"]}, None) == answer
     (sent,) = fake.sent
-    assert sent["DocumentName"] == "slipway-stage"
+    assert sent["DocumentName"] == "slipway-report"
     assert sent["InstanceIds"] == ["i-1"]
     assert sent["Parameters"]["Release"] == ["1"]
     assert json.loads(base64.b64decode(sent["Parameters"]["Variables"][0])) == {"GRÜẞE": "ja"}
@@ -103,14 +106,14 @@ def test_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_command_that_is_not_listed_at_once_is_not_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, ssm=Ssm([json.loads(json.dumps(SUCCEEDED, default=str))], after=3))
-    assert commands.check("c-1", "stage", ["i-1"], "/g", patience())["status"] == "succeeded"
+    assert commands.check("c-1", "report", ["i-1"], "/g", patience())["status"] == "succeeded"
 
 
 def test_no_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Ssm([])
     install(monkeypatch, ssm=fake)
     with pytest.raises(CommandFailed):
-        commands.start("arable", "stage", [], {}, 60, "slipway", "/g", patience())
+        commands.start("arable", "report", [], {}, 60, "slipway", "/g", patience())
     assert fake.sent == []
 
 
@@ -144,7 +147,7 @@ def servers(number: int) -> list[str]:
 
 
 def start(number: int) -> dict[str, Any]:
-    return commands.start("arable", "stage", servers(number), {}, 60, "slipway", "/g", patience())
+    return commands.start("arable", "report", servers(number), {}, 60, "slipway", "/g", patience())
 
 
 def test_more_servers_than_a_command_takes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +157,7 @@ def test_more_servers_than_a_command_takes(monkeypatch: pytest.MonkeyPatch) -> N
     assert [len(sent) for sent in fake.sent.values()] == [50, 50, 20]
     assert answer["commandId"] == "c-0,c-1,c-2"
     assert [result["server"] for result in answer["results"]] == servers(120)
-    assert commands.check(answer["commandId"], "stage", servers(120), "/g", patience()) == answer
+    assert commands.check(answer["commandId"], "report", servers(120), "/g", patience()) == answer
 
 
 def test_the_answer_of_a_thousand_servers_fits_into_a_payload(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +186,7 @@ def test_what_becomes_of_a_server_that_has_left_does_not_matter(monkeypatch: pyt
     install(
         monkeypatch, ssm=Ssm([_copy(SUCCEEDED), failed, waiting]), autoscaling=Members(gone=["i-2", "i-3"])
     )
-    answer = commands.check("c-1", "stage", ["i-1", "i-2", "i-3"], "/g", patience())
+    answer = commands.check("c-1", "report", ["i-1", "i-2", "i-3"], "/g", patience())
     assert answer["status"] == "succeeded"
     assert [result["server"] for result in answer["results"]] == ["i-1"]
 
@@ -197,7 +200,7 @@ def test_a_delivery_takes_at_least_awss_least(monkeypatch: pytest.MonkeyPatch) -
     fake = Ssm([])
     install(monkeypatch, ssm=fake)
     assert (
-        commands.start("arable", "stage", ["i-1"], {}, 5, "slipway", "/g", patience())["status"] == "running"
+        commands.start("arable", "report", ["i-1"], {}, 5, "slipway", "/g", patience())["status"] == "running"
     )
     assert fake.sent[0]["TimeoutSeconds"] == 30
 

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 ROOT = Path(__file__).parents[2]
-STEPS = ("prepare", "stage", "configure", "pending", "migrate", "activate", "report")
+DOCUMENTS = ("stage", "configure", "migrate", "activate", "report")
 LONGEST_DOCUMENT = 64 * 1024
 """Bytes. Source: AWS General Reference, "Systems Manager endpoints and quotas"."""
 
@@ -43,31 +43,42 @@ HOSTILE = [
 """A `&` alone may stand in a path's query: inside the quotes that all values are in it does nothing."""
 
 
-def document(step: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((ROOT / "hosts" / f"{step}.yaml").read_text())
+def document(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "hosts" / f"{name}.yaml").read_text())
     return loaded
 
 
-def script(step: str) -> str:
-    (main,) = document(step)["mainSteps"]
-    (text,) = main["inputs"]["runCommand"]
-    return str(text)
+def scripts(name: str) -> dict[str, str]:
+    """Of a document's steps, by their names."""
+    return {step["name"]: str(step["inputs"]["runCommand"][0]) for step in document(name)["mainSteps"]}
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_it_is_a_command_document_that_fits(step: str) -> None:
-    content = document(step)
+STEPS = {step: text for name in DOCUMENTS for step, text in scripts(name).items()}
+
+
+def test_all_documents_are_looked_at() -> None:
+    assert {path.stem for path in (ROOT / "hosts").glob("*.yaml")} == set(DOCUMENTS)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_it_is_a_command_document_that_fits(name: str) -> None:
+    content = document(name)
     assert content["schemaVersion"] == "2.2"
     assert len(json.dumps(content)) < LONGEST_DOCUMENT
-    assert script(step).startswith("#!/bin/bash\n")
+    assert all(len(step["inputs"]["runCommand"]) == 1 for step in content["mainSteps"])
+    assert all(text.startswith("#!/bin/bash\n") for text in scripts(name).values())
 
 
 def parameters() -> list[tuple[str, str, dict[str, Any]]]:
-    return [(step, name, value) for step in STEPS for name, value in document(step)["parameters"].items()]
+    return [
+        (document_, name, value)
+        for document_ in DOCUMENTS
+        for name, value in document(document_)["parameters"].items()
+    ]
 
 
-@pytest.mark.parametrize(("step", "name", "parameter"), parameters())
-def test_a_parameter_cannot_leave_its_quotes(step: str, name: str, parameter: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("of", "name", "parameter"), parameters())
+def test_a_parameter_cannot_leave_its_quotes(of: str, name: str, parameter: dict[str, Any]) -> None:
     pattern = parameter["allowedPattern"]
     assert pattern.startswith("^")
     assert pattern.endswith("$")
@@ -77,24 +88,27 @@ def test_a_parameter_cannot_leave_its_quotes(step: str, name: str, parameter: di
     assert re.fullmatch(pattern, parameter.get("default", "")) or "default" not in parameter
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_parameters_stand_in_single_quotes_alone(step: str) -> None:
-    """SSM puts values in as text, anywhere: so each stands once, in an assignment, between single quotes."""
-    text = script(step)
-    assigned = re.findall(r"^[a-z0-9_]+='\{\{ (\w+) \}\}'$", text, re.MULTILINE)
-    assert sorted(assigned) == sorted(document(step)["parameters"])
-    assert text.count("{{") == len(assigned)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_parameters_stand_in_single_quotes_alone(name: str) -> None:
+    """SSM puts values in as text, anywhere: so each stands once a step, in an assignment, between single
+    quotes."""
+    taken = set()
+    for text in scripts(name).values():
+        assigned = re.findall(r"^[a-z0-9_]+='\{\{ (\w+) \}\}'$", text, re.MULTILINE)
+        assert len(assigned) == len(set(assigned)) == text.count("{{")
+        taken |= set(assigned)
+    assert taken == set(document(name)["parameters"])
 
 
 def test_all_share_one_prelude() -> None:
-    preludes = {script(step).partition("\nstep=")[0] for step in STEPS}
+    preludes = {text.partition("\nstep=")[0] for text in STEPS.values()}
     assert len(preludes) == 1
 
 
 def embedded(step: str, file: str) -> str:
     """A file that a script writes for itself."""
     (text,) = re.findall(
-        rf"^cat >\"\$scratch/{re.escape(file)}\" <<'EOF'\n(.*?)^EOF$", script(step), re.S | re.M
+        rf"^cat >\"\$scratch/{re.escape(file)}\" <<'EOF'\n(.*?)^EOF$", STEPS[step], re.S | re.M
     )
     return str(text)
 

@@ -120,7 +120,7 @@ def test_it_takes_what_is_recorded(group: Group, environment: dict[str, Any]) ->
     wanted = plan()
     assert (wanted["status"], wanted["release"]) == ("wanted", "r1")
     assert [step["step"] for step in wanted["steps"]] == list(joining.SECONDS)
-    assert wanted["steps"][2]["parameters"]["Variables"] == environment["variables"]
+    assert wanted["steps"][1]["parameters"]["Variables"] == environment["variables"]
     assert plan(wanted["of"]) == {**wanted, "status": "ready", "steps": []}
     assert group.heartbeats == 2
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from slipway import records, remedy, surroundings, task, tiers, validation, verification
+from slipway import commands, records, remedy, reported, surroundings, task, tiers, validation, verification
 from slipway.aws import (
     autoscaling,
     cloudformation,
@@ -699,7 +699,7 @@ class Estate:
     def _end(self, command: Json) -> None:
         if not command["results"]:
             for name in command["servers"]:
-                command["results"][name] = self._step(command["step"], name, command["parameters"])
+                command["results"][name] = self._steps(command["step"], name, command["parameters"])
 
     def pass_by(self) -> None:
         """What runs on servers comes to its end."""
@@ -722,11 +722,19 @@ class Estate:
             {
                 "InstanceId": name,
                 "CommandId": command,
-                "Status": "Success" if result["ok"] else "Failed",
-                "CommandPlugins": [{"Output": json.dumps(result)}],
+                "Status": "Success" if results[-1]["ok"] else "Failed",
+                "CommandPlugins": [{"Output": json.dumps(result)} for result in results],
             }
-            for name, result in found["results"].items()
+            for name, results in found["results"].items()
         ]
+
+    def _steps(self, document: str, name: str, parameters: Mapping[str, str]) -> list[Json]:
+        """What a document's steps say; the first that fails is the last."""
+        told: list[Json] = []
+        for step in commands.steps(document):
+            if all(one["ok"] for one in told):
+                told.append(self._step(step, name, parameters))
+        return told
 
     def _step(self, step: str, name: str, parameters: Mapping[str, str]) -> Json:
         if name not in self.servers:
@@ -736,6 +744,8 @@ class Estate:
         if step == "stage":
             server["staged"].add(parameters["Release"])
             told["sideBySide"] = True
+        elif step == "pending" and parameters["PendingOn"] != name:
+            told["asked"] = reported.NOBODY
         elif step == "pending":
             pending = sorted({MIGRATION} - self.schema)
             told |= {"pending": pending, "number": len(pending), "empty": not self.schema}

@@ -311,7 +311,7 @@ def in_progress(_payload: dict[str, Any]) -> dict[str, Any]:
 
 
 RESULTS: dict[str, dict[str, Any]] = {
-    "pending": {"pending": [], "number": 0, "empty": False},
+    "configure": {"pending": [], "number": 0, "empty": False},
     "migrate": {"migrations": ["20261108080000"], "seconds": 2},
 }
 
@@ -321,11 +321,19 @@ def pending(*versions: str, empty: bool = False) -> Answer:
 
     def answer(payload: dict[str, Any]) -> dict[str, Any]:
         told = succeeded(payload)
-        if payload["step"] == "pending":
+        if payload["step"] == "configure":
             told["results"][0]["result"] |= {"pending": list(versions), "empty": empty}
         return told
 
     return answer
+
+
+def without_the_first(payload: dict[str, Any]) -> dict[str, Any]:
+    """Of a fleet whose first server leaves its group while the servers are configured."""
+    told = succeeded(payload)
+    if payload["step"] == "configure":
+        del told["results"][0]
+    return told
 
 
 def snapshot(status: str) -> dict[str, Any]:
@@ -333,16 +341,23 @@ def snapshot(status: str) -> dict[str, Any]:
 
 
 def succeeded(payload: dict[str, Any]) -> dict[str, Any]:
+    asked = payload.get("parameters", {}).get("PendingOn")
     results = [
         {
             "server": server,
             "status": "Success",
             "seconds": 1.5,
-            "result": {"step": payload["step"], "ok": True, **RESULTS.get(payload["step"], {})},
+            "result": {"step": payload["step"], "ok": True, **_result(payload["step"], server, asked)},
         }
         for server in payload["servers"]
     ]
     return {"commandId": "command-1", "status": "succeeded", "results": results}
+
+
+def _result(step: str, server: str, asked: str | None) -> dict[str, Any]:
+    if step == "configure" and asked not in (None, server):
+        return {"asked": "nobody"}
+    return RESULTS.get(step, {})
 
 
 def running(_payload: dict[str, Any]) -> dict[str, Any]:

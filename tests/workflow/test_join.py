@@ -23,7 +23,7 @@ from tests.workflow.fleet import (
 
 WHOLE = [
     *("PlanJoin", "Planned?", "CheckNewcomer", "Online?"),
-    *(("StartJoinCommand", "StepEnded?") * 5),
+    *(("StartJoinCommand", "StepEnded?") * 4),
     *("PlanAgain", "Planned?", "CompleteJoin", "Completed?", "Joined"),
 ]
 ABANDONED = ["CompleteAfterFailure", "Completed?", "NotifyAbandoned", "Abandoned"]
@@ -51,10 +51,10 @@ def test_a_new_server_takes_what_is_recorded() -> None:
     execution = joined(functions)
     assert execution.status == "SUCCEEDED"
     assert execution.of("JoinHost") == WHOLE
-    assert len(WHOLE) == 19
+    assert len(WHOLE) == 17
     sent = functions.payloads("StartJoinCommand")
-    assert [one["step"] for one in sent] == ["prepare", "stage", "configure", "activate", "report"]
-    assert len({one["token"] for one in sent}) == 5
+    assert [one["step"] for one in sent] == ["stage", "configure", "activate", "report"]
+    assert len({one["token"] for one in sent}) == 4
     assert [one["given"] for one in functions.payloads("PlanJoin")] == [None, join("ready")["of"]]
     assert functions.payloads("CompleteJoin") == [{"action": launched()["detail"], "failure": None}]
     assert functions.payloads("Notify") == []
@@ -105,14 +105,14 @@ def test_when_another_release_has_won_meanwhile_it_takes_that_as_well() -> None:
         ),
         StartJoinCommand=lambda payload: reported(
             succeeded({**payload, "servers": ["i-3"]}),
-            "r2" if len(functions.payloads("StartJoinCommand")) > 5 else "r1",
+            "r2" if len(functions.payloads("StartJoinCommand")) > 4 else "r1",
         ),
     )
     assert joined(functions).status == "SUCCEEDED"
     sent = functions.payloads("StartJoinCommand")
     activated = [one["parameters"]["Release"] for one in sent if one["step"] == "activate"]
     assert activated == ["r1", "r2"]
-    assert len({one["token"] for one in sent}) == 10
+    assert len({one["token"] for one in sent}) == 8
     [completed] = functions.payloads("CompleteJoin")
     assert completed["failure"] is None
 
@@ -142,7 +142,7 @@ def test_a_step_that_takes_a_while() -> None:
     )
     execution = joined(functions)
     assert execution.status == "SUCCEEDED"
-    assert execution.of("JoinHost").count("WaitForStep") == 5
+    assert execution.of("JoinHost").count("WaitForStep") == 4
     assert functions.payloads("CheckCommand")[0]["servers"] == ["i-3"]
 
 
@@ -152,7 +152,7 @@ def test_a_step_that_never_ends() -> None:
     functions = fleet(PlanJoin=always(plan), StartJoinCommand=running, CheckCommand=running)
     failure = abandoned(functions, DeliverySeconds="0.3")
     assert failure["Error"] == "DeadlinePassed"
-    assert "step prepare" in json.loads(failure["Cause"])["what"]
+    assert "step stage" in json.loads(failure["Cause"])["what"]
 
 
 def test_a_step_that_fails() -> None:
@@ -183,7 +183,7 @@ def test_a_completion_that_aws_refuses_is_told() -> None:
     ]
     [told] = functions.payloads("Notify")
     assert told["detail"]["server"] == "i-3"
-    assert "an hour after its last heartbeat" in told["detail"]["next"]
+    assert "75 minutes after its last heartbeat" in told["detail"]["next"]
 
 
 @pytest.mark.parametrize(

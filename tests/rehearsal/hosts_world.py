@@ -34,6 +34,7 @@ from rehearsal.machines.machines import Machines
 from rehearsal.machines.metadata import Credentials, Instance
 from rehearsal.machines.places import CONTROL_PLANE_MARK, ENDPOINT_ADDRESS, ENDPOINT_PORT
 from rehearsal.machines.server import Result, Server
+from slipway import commands
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-central-1"
@@ -41,6 +42,22 @@ WEB = "10.77.10.11"
 DATABASE = "10.77.20.11"
 DATABASE_NAME = "db.hosts.example"
 MASTER_PASSWORD = "only-for-this-test"
+SERVER = "i-0123456789abcdef0"
+MADE_UP = {
+    "Ruby": "3.1",
+    "Release": "none",
+    "Artifact": "s3://none/none",
+    "Sha256": "0" * 64,
+    "Environment": "none",
+    "DatabaseHost": "none",
+    "DatabasePort": "1",
+    "DatabaseName": "none",
+    "DatabaseSecret": "none",
+    "SecretKeyBase": "none",
+    "Bucket": "none",
+    "Region": REGION,
+    "PendingOn": SERVER,
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +109,7 @@ class World:
         self.machines.firewall.apply(groups, {WEB: ["web"], DATABASE: ["db"]})
 
     def document(self, step: str, parameters: Mapping[str, str]) -> Ran:
-        """Run hosts/<step>.yaml on the web server, as the agent does."""
+        """Run one step of the documents in hosts/ on the web server, as the agent does."""
         return run_document(self.web, step, parameters)
 
     def shell(self, script: str) -> Result:
@@ -197,15 +214,21 @@ class World:
 
 
 def run_document(server: Server, step: str, parameters: Mapping[str, str]) -> Ran:
-    """Check the parameters as SSM does, put them in, run the script by its shebang."""
-    document = documents.read((ROOT / "hosts" / f"{step}.yaml").read_text())
-    (command,) = documents.steps(document, documents.bind(document, parameters))
+    """Check the parameters as SSM does, put them in, run the step's script by its shebang.
+
+    What the document's other step takes, and this one is not given, is made up.
+    """
+    name = next((name for name, steps in commands.STEPS.items() if step in steps), step)
+    document = documents.read((ROOT / "hosts" / f"{name}.yaml").read_text())
+    made_up = {key: value for key, value in MADE_UP.items() if key in document["parameters"]}
+    bound = documents.bind(document, {**made_up, **parameters})
+    (command,) = [one for one in documents.steps(document, bound) if one.name == step]
     server.write("/var/lib/ssm/_script.sh", documents.script(command.inputs).encode(), 0o700)
     started = time.monotonic()
     done = server.run(
         ["sh", "-c", "/var/lib/ssm/_script.sh"],
         timeout=command.timeout,
-        env={"AWS_SSM_INSTANCE_ID": "i-0123456789abcdef0", "AWS_SSM_REGION_NAME": REGION},
+        env={"AWS_SSM_INSTANCE_ID": SERVER, "AWS_SSM_REGION_NAME": REGION},
     )
     seconds = time.monotonic() - started
     first, _, log = done.stdout.decode().partition("\n")
@@ -235,7 +258,7 @@ def _start_api(run: Path) -> subprocess.Popen[bytes]:
 
 def _instance(source: str) -> Instance | None:
     return Instance(
-        id="i-0123456789abcdef0",
+        id=SERVER,
         zone=f"{REGION}a",
         region=REGION,
         private_address=source,

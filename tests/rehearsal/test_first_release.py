@@ -304,7 +304,7 @@ def test_everything_that_is_wrong_is_said_before_anything_is_changed(
     for one in problems.values():
         assert f"{one['where']}: {one['what']}; {one['next']}" in ended.explanation["what"]
     assert "nothing was changed" in ended.explanation["next"]
-    for state in ("DeployNetwork", "SuspendScaling", "Prepare"):
+    for state in ("DeployNetwork", "SuspendScaling", "Stage"):
         assert not region.left(ended.arn, state)
     serves(region, second[0])
 

@@ -14,9 +14,9 @@ from typing import Any
 from slipway import history, lock, records, roll_back, scaling, stacks, tiers
 from slipway.aws import cloudformation, states
 
-# States of the release: the one in which a server lists pending migrations, the one that runs them, and the first after it
-# has been recorded as the current one. The name of its roll-out's execution ends so; the state of a roll-out
-# with which a wave begins.
+# States of the release: the one in which a server lists pending migrations, the one that runs them, and the
+# first after it has been recorded as the current one. The name of its roll-out's execution ends so; the state
+# of a roll-out with which a wave begins.
 PENDING, MIGRATE, RECORDED = "Configure", "Migrate", "ReleaseLock"
 ROLL_OUT = "-roll-out"
 # The name of the clean-up's own machine ends so.

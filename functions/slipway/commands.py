@@ -338,12 +338,13 @@ def _first_error(lines: Sequence[str]) -> str:
 
 def _seconds(plugins: Sequence[Mapping[str, Any]]) -> float | None:
     """That the server was at it; None as long as that is not told of each step."""
-    times = [
-        (plugin.get("ResponseStartDateTime"), plugin.get("ResponseFinishDateTime")) for plugin in plugins
-    ]
-    if not times or not all(began and ended for began, ended in times):
-        return None
-    return round(sum(float((ended - began).total_seconds()) for began, ended in times), 3)
+    times = []
+    for plugin in plugins:
+        began, ended = plugin.get("ResponseStartDateTime"), plugin.get("ResponseFinishDateTime")
+        if not began or not ended:
+            return None
+        times.append(float((ended - began).total_seconds()))
+    return round(sum(times), 3) if times else None
 
 
 def check_quiet(environment: str, patience: Patience = DEFAULT) -> dict[str, Any]:

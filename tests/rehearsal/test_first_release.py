@@ -337,7 +337,7 @@ def staged_anew(region: Rehearsed, ended: Ended) -> list[str]:
     command = json.loads(states.describe_execution(executionArn=child)["output"])["commandId"]
     listed = ssm.list_command_invocations(CommandId=command, Details=True)["CommandInvocations"]
     assert listed
-    outputs = {one["InstanceId"]: one["CommandPlugins"][0]["Output"] for one in listed}
+    outputs = {one["InstanceId"]: one["CommandPlugins"][-1]["Output"] for one in listed}
     return [server for server, output in outputs.items() if json.loads(output.splitlines()[0])["changed"]]
 
 

@@ -16,7 +16,6 @@ from tests.rehearsal.faults import (
     all_healthy,
     await_state,
     busy,
-    child,
     item,
     kept,
     not_hurt,
@@ -112,7 +111,7 @@ def test_an_artifact_that_is_replaced_after_it_was_looked_at(region: Rehearsed, 
     server = region.servers()[0]
 
     def replace(execution: str) -> None:
-        await_state(region, child(execution, "run-command", "stage"), "StartCommand")
+        await_state(region, execution, "SuspendScaling")
         bucket = region.outputs["ArtifactBucket"]
         key, other = (one["release"]["artifact"].removeprefix(f"s3://{bucket}/") for one in (given, another))
         region.client("s3").copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": bucket, "Key": other})

@@ -93,8 +93,12 @@ def _first(
     for scenario, path in walked.items():
         marks = [mark for mark in dict.fromkeys(path) if plain(mark) == state and wanted(mark)]
         if marks:
-            repeated = state.split(".", maxsplit=1)[0] in STEPS
-            return dict.fromkeys((scenario, mark, 1) for mark in (marks if repeated else marks[:1]))
+            chosen = marks[:1]
+            if (
+                state.split(".", maxsplit=1)[0] in STEPS
+            ):  # some run side by side: not as they happen to enter it
+                chosen = sorted(marks)
+            return dict.fromkeys((scenario, mark, 1) for mark in chosen)
     return {}
 
 

@@ -117,6 +117,39 @@ def test_both_that_ask_aws_do_it_alike() -> None:
     assert embedded("stage", "aws.py") == embedded("configure", "aws.py")
 
 
+def ground(tree: Path) -> str:
+    """What the step pending goes by when it asks the database rather than Rails."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", embedded("pending", "look.py"), str(tree)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_a_next_release_that_changes_nothing_about_migrations_stands_on_the_same_ground(
+    tmp_path: Path,
+) -> None:
+    files = {
+        "REVISION": "r1",
+        ".slipway.json": '{"release":"r1"}',
+        ".slipway.manifest": "-rw-r--r-- 0:0 aa REVISION",
+        "app/models/post.rb": "class Post; end",
+        "config/application.rb": "module Arable; end",
+        "db/migrate/20261101090000_create_posts.rb": "class CreatePosts; end",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = ground(tmp_path)
+    for name in ("REVISION", ".slipway.json", ".slipway.manifest", "app/models/post.rb"):
+        (tmp_path / name).write_text("another")
+    assert ground(tmp_path) == before
+    (tmp_path / "config/application.rb").write_text("module Arable; MORE = 1; end")
+    assert ground(tmp_path) != before
+
+
 class Wire:
     """What would have gone over a connection."""
 

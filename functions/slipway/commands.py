@@ -202,10 +202,10 @@ def result(invocation: Mapping[str, Any], document: str) -> dict[str, Any]:
     "step", "wrong", "line", "detail"}; `step` is the one that the others are about: the first that failed,
     else the last."""
     names, plugins = steps(document), invocation.get("CommandPlugins", [])
-    said = [_said(plugin, step) for plugin, step in zip(plugins, names, strict=False)]
-    silent = [{"step": step, "result": None, "wrong": "", "line": ""} for step in names[len(said) :]]
-    decisive = next((one for one in said + silent if not _well(one)), said[-1] if said else silent[-1])
-    results = [one["result"] for one in said + silent]
+    of_step = _by_step(plugins, names)
+    said = [_said(of_step.get(step, {}), step) for step in names]
+    decisive = next((one for one in said if not _well(one)), said[-1])
+    results = [one["result"] for one in said]
     return {
         "server": invocation["InstanceId"],
         "status": invocation["Status"],
@@ -223,6 +223,23 @@ def steps(document: str) -> Sequence[str]:
     (('prepare', 'stage'), ('report',))
     """
     return STEPS.get(document, (document,))
+
+
+def _by_step(plugins: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """By what each prints, else by its name, else as they come: in which order Run Command lists the steps of
+    a document, and by which names, is not documented."""
+    if len(names) == 1:
+        return {names[0]: plugins[-1]} if plugins else {}
+    found: dict[str, Mapping[str, Any]] = {}
+    others = []
+    for plugin in plugins:
+        said = parsed(str(plugin.get("Output", "")).partition("\n")[0]) or {}
+        step = next((name for name in (said.get("step"), plugin.get("Name")) if name in names), None)
+        if step is None or step in found:
+            others.append(plugin)
+        else:
+            found[step] = plugin
+    return found | dict(zip([name for name in names if name not in found], others, strict=False))
 
 
 def _said(plugin: Mapping[str, Any], step: str) -> dict[str, Any]:

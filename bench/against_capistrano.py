@@ -1,14 +1,15 @@
 """Slipway against Capistrano: the same archives, servers, database, nginx and load balancer, in turns.
 
 Interleaved in one region, under constant load: Slipway side_by_side, Capistrano in parallel, Slipway drain,
-Capistrano in sequence, and again. bench/capistrano/README.md says what is compared, and how it is kept fair.
+Capistrano in sequence with servers out of the load balancer meanwhile and without, and again.
+bench/capistrano/README.md says what is compared, and how it is kept fair.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from bench import releases, served
 from bench.added import Share, history
 from bench.contenders import (
     Capistrano,
+    Course,
     Fleet,
     Slipway,
     ended,
@@ -34,6 +36,7 @@ from rehearsal.host import say
 ROUNDS = 2
 RATES = load.Rates(kept=80, fresh=10, posts=1)
 """Requests a second: what the region's servers hold on two cores with a release going on beside."""
+WANTED = RATES.kept + RATES.fresh + RATES.posts
 BEFORE, AFTER = 2.0, 4.0  # seconds of load before a deployment begins and after its last server serves
 LONGEST = 300.0
 DOMAIN = "arable.example"
@@ -55,19 +58,28 @@ class Turn:
     """Of Slipway's time, the servers' own commands."""
     added: float = 0.0
     """Of Slipway's time, everything else."""
+    balanced: float = 0.0
+    """Of that, from the word to the load balancer until it had let go of servers, and called them healthy."""
+    rate: float = 0.0
+    """Requests a second that were answered as they should be."""
 
     def line(self) -> str:
         """A row for reading along."""
         share = 100 * self.failed / self.requests
         return (
-            f"   {self.way:<24} {self.seconds:>6.1f} s   ended {self.whole:>6.1f} s   "
+            f"   {self.way:<46} {self.seconds:>6.1f} s   ended {self.whole:>6.1f} s   "
             f"{self.failed:>5} of {self.requests} requests failed ({share:.2f} %)   {self.lost} posts lost"
         )
 
 
 SIDE_BY_SIDE, PARALLEL = "Slipway side_by_side", "Capistrano in parallel"
 DRAIN, SEQUENCE = "Slipway drain", "Capistrano in sequence"
-WAYS = (SIDE_BY_SIDE, PARALLEL, DRAIN, SEQUENCE)
+DRAINED = f"{SEQUENCE}, out of the load balancer"
+WAYS = (SIDE_BY_SIDE, PARALLEL, DRAIN, DRAINED, SEQUENCE)
+
+COMPARED = ((SIDE_BY_SIDE, PARALLEL, 1.0), (DRAIN, DRAINED, 1.0), (DRAIN, SEQUENCE, None))
+"""Ours, theirs, and the ratio to reach; none where theirs does not wait for the load balancer, and loses
+requests by it: docs/decisions/014-the-bound-of-drain.md."""
 
 
 class Contest:
@@ -76,7 +88,7 @@ class Contest:
     def __init__(self, paths: host.Paths, outputs: Mapping[str, str]) -> None:
         self.paths = paths
         self.number = 0
-        self.courses: dict[str, list[Share]] = {}
+        self.courses: dict[str, Sequence[Share]] = {}
         release.release(outputs, self.next_name(), paths)
         self.fleet: Fleet = fleet(paths, outputs)
         let_capistrano_in(self.fleet)
@@ -84,6 +96,7 @@ class Contest:
             SIDE_BY_SIDE: Slipway(self.fleet, ALL_AT_ONCE),
             PARALLEL: Capistrano(self.fleet, "parallel"),
             DRAIN: Slipway(self.fleet, {"strategy": "drain"}),
+            DRAINED: Capistrano(self.fleet, "drained"),
             SEQUENCE: Capistrano(self.fleet, "sequence"),
         }
         name = self.next_name()
@@ -105,11 +118,11 @@ class Contest:
                 began = time.time()
                 deployed = pool.submit(timed, contender, artifact, name)
                 until = self.in_service(seen, name, deployed)
-                ended_at, shares = deployed.result()
+                ended_at, course = deployed.result()
                 time.sleep(max(0.0, until + AFTER - time.time()))
             tally = running.tally()
-        if shares:
-            self.courses[way] = shares
+        if course.shares:
+            self.courses[way] = course.shares
         return Turn(
             way,
             until - began,
@@ -117,8 +130,10 @@ class Contest:
             sum(tally.sent.values()),
             sum(tally.failures.values()),
             len(self.lost(tally.posts)),
-            sum(share.hosts for share in shares),
-            sum(share.added for share in shares),
+            sum(share.hosts for share in course.shares),
+            sum(share.added for share in course.shares),
+            course.balanced,
+            tally.rate,
         )
 
     def in_service(self, seen: served.Seen, name: str, deployed: Future[Any] | None = None) -> float:
@@ -219,32 +234,42 @@ def entered(execution: str, state: str) -> float:
     raise release.Failed(f"{execution} has not come to {state}")
 
 
-def timed(
-    contender: Slipway | Capistrano, artifact: release.Artifact, name: str
-) -> tuple[float, list[Share]]:
-    """Deploy; when that had ended (time.time()), and whose Slipway's time was."""
-    shares = contender.deploy(artifact, name)
-    return time.time(), shares
+def timed(contender: Slipway | Capistrano, artifact: release.Artifact, name: str) -> tuple[float, Course]:
+    """Deploy; when that had ended (time.time()), and what is known of it."""
+    course = contender.deploy(artifact, name)
+    return time.time(), course
 
 
 def rows(turns: Sequence[Turn]) -> Iterator[Number]:
-    """What the turns of each way came to: medians, and sums of what went wrong; then the ratios."""
-    median = {way: statistics.median(turn.seconds for turn in of(turns, way)) for way in WAYS}
+    """What the turns of each way came to; then the ratios."""
     for way in WAYS:
-        mine = of(turns, way)
-        reach = 0 if way in (SIDE_BY_SIDE, DRAIN) else None
-        yield Number(f"{way}: until both servers serve the release", median[way], "s")
-        yield Number("  until it has ended", statistics.median(turn.whole for turn in mine), "s")
-        if any(turn.hosts for turn in mine):
-            yield Number("    the servers' own commands", statistics.median(turn.hosts for turn in mine), "s")
-            added = statistics.median(turn.added for turn in mine)
-            yield Number("    what the orchestrator adds", added, "s")
-        failed, requests = sum(turn.failed for turn in mine), sum(turn.requests for turn in mine)
-        yield Number(f"  failed requests of {requests}", failed, "requests", reach)
-        yield Number("    their share", 100 * failed / requests, "%")
-        yield Number("  lost posts", sum(turn.lost for turn in mine), "posts", reach)
-    for ours, theirs in ((SIDE_BY_SIDE, PARALLEL), (DRAIN, SEQUENCE)):
-        yield Number(f"{ours} over {theirs}", median[ours] / median[theirs], "×", 1.0)
+        yield from rows_of(way, of(turns, way))
+    median = {way: statistics.median(turn.seconds for turn in of(turns, way)) for way in WAYS}
+    for ours, theirs, bound in COMPARED:
+        yield Number(f"{ours} over {theirs}", median[ours] / median[theirs], "×", bound)
+
+
+def rows_of(way: str, turns: Sequence[Turn]) -> Iterator[Number]:
+    """What the turns of one way came to: medians, and sums of what went wrong."""
+
+    def median(of_turn: Callable[[Turn], float]) -> float:
+        return statistics.median(map(of_turn, turns))
+
+    bound = 0 if way in (SIDE_BY_SIDE, DRAIN) else None
+    yield Number(f"{way}: until both servers serve it", median(lambda turn: turn.seconds), "s")
+    yield Number("  until it has ended", median(lambda turn: turn.whole), "s")
+    if any(turn.hosts for turn in turns):
+        yield Number("    the servers' own commands", median(lambda turn: turn.hosts), "s")
+        yield Number("    what the orchestrator adds", median(lambda turn: turn.added), "s")
+    if way == DRAIN:
+        balanced = median(lambda turn: turn.balanced)
+        yield Number("      of that, until servers were let go of, and called healthy", balanced, "s")
+    failed, requests = sum(turn.failed for turn in turns), sum(turn.requests for turn in turns)
+    yield Number(f"  failed requests of {requests}", failed, "requests", bound)
+    yield Number("    their share", 100 * failed / requests, "%")
+    rate = median(lambda turn: turn.rate)
+    yield Number(f"  answered well, of {WANTED:g} a second", rate, "requests/s")
+    yield Number("  lost posts", sum(turn.lost for turn in turns), "posts", bound)
 
 
 def of(turns: Sequence[Turn], way: str) -> list[Turn]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ import boto3
 
 from bench import added
 from rehearsal import host, release
-from rehearsal.machines.places import CONTROL_PLANE_MARK
+from rehearsal.machines.places import CONTROL_PLANE_MARK, ENDPOINT_ADDRESS, ENDPOINT_PORT
 
 HERE = Path(__file__).parent / "capistrano"
 ON_HOST = ("capistrano", "openssh-client")
@@ -35,6 +36,8 @@ class Fleet:
     outputs: Mapping[str, str]
     servers: Sequence[str]
     addresses: Sequence[str]
+    targets: str
+    """ARN of the target group that they are in."""
 
     def on(self, server: str, argv: Sequence[str], given: bytes = b"") -> bytes:
         """Run something on a server, past both contenders. Raises Unable."""
@@ -60,13 +63,23 @@ def tier(name: str) -> dict[str, str]:
 
 def fleet(paths: host.Paths, outputs: Mapping[str, str]) -> Fleet:
     """The servers of the environment's Auto Scaling group."""
+    web = tier("web")
     groups = boto3.client("autoscaling").describe_auto_scaling_groups(
-        AutoScalingGroupNames=[tier("web")["AutoScalingGroupName"]]
+        AutoScalingGroupNames=[web["AutoScalingGroupName"]]
     )["AutoScalingGroups"]
     names = sorted(one["InstanceId"] for one in groups[0]["Instances"])
     found = boto3.client("ec2").describe_instances(InstanceIds=names)["Reservations"]
     addresses = {one["InstanceId"]: one["PrivateIpAddress"] for each in found for one in each["Instances"]}
-    return Fleet(paths, outputs, names, [addresses[name] for name in names])
+    return Fleet(paths, outputs, names, [addresses[name] for name in names], web["TargetGroupArn"])
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is known of a deployment in detail. `shares`: whose the time was; `balanced`: seconds in which
+    servers waited for the load balancer to let go of them, and to call them healthy."""
+
+    shares: Sequence[added.Share] = ()
+    balanced: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,15 +93,21 @@ class Slipway:
         """Its application is the one that nginx serves."""
         self.fleet.script("serve.sh", "slipway")
 
-    def deploy(self, artifact: release.Artifact, name: str) -> list[added.Share]:
-        """Upload, release, see it to its end; whose its time was. Raises Failed."""
+    def deploy(self, artifact: release.Artifact, name: str) -> Course:
+        """Upload, release, see it to its end. Raises Failed."""
         outputs = self.fleet.outputs
         place = release.upload(artifact, outputs["ArtifactBucket"])
         given = release.first_input(name, place, artifact.sha256)
         given["rollout"] |= self.rollout
         arn = release.start(outputs["ReleaseStateMachineArn"], given)
         ended(arn)
-        return added.shares(arn, release.receipt_of(arn)["states"])
+        receipt = release.receipt_of(arn)
+        return Course(added.shares(arn, receipt["states"]), balanced(receipt["servers"]))
+
+
+def balanced(servers: Sequence[Mapping[str, Any]]) -> float:
+    """The receipt's servers, released one after another: seconds that were the load balancer's."""
+    return sum(float(one["seconds"]["drain"]) + float(one["seconds"]["healthy"]) for one in servers)
 
 
 def ended(arn: str) -> None:
@@ -100,7 +119,8 @@ def ended(arn: str) -> None:
 
 @dataclass(frozen=True)
 class Capistrano:
-    """Releases by `cap production deploy`. `restart`: parallel, or sequence."""
+    """Releases by `cap production deploy`. `restart`: parallel, sequence, or drained (in sequence, each
+    server out of the load balancer meanwhile)."""
 
     fleet: Fleet
     restart: str
@@ -109,13 +129,18 @@ class Capistrano:
         """Its application is the one that nginx serves."""
         self.fleet.script("serve.sh", "capistrano")
 
-    def deploy(self, artifact: release.Artifact, name: str) -> list[added.Share]:
+    def deploy(self, artifact: release.Artifact, name: str) -> Course:
         """Run it to its end; nothing is known in detail. Raises Failed with the end of its output."""
         keys = self.fleet.paths.run / "capistrano"
         variables = {
             "HOME": str(keys),
             "LC_ALL": "C.UTF-8",
             "SERVERS": ",".join(self.fleet.addresses),
+            "INSTANCES": ",".join(self.fleet.servers),
+            "TARGET_GROUP": self.fleet.targets,
+            "PYTHON": sys.executable,
+            # The operator's variables have the region's API as the host sees it; this is inside.
+            "AWS_ENDPOINT_URL": f"http://{ENDPOINT_ADDRESS}:{ENDPOINT_PORT}",
             "ARCHIVE": str(artifact.file),
             "RESTART": self.restart,
             "KEY": str(keys / "key"),
@@ -136,7 +161,7 @@ class Capistrano:
             raise release.Failed(
                 f"cap production deploy of {name} failed; the end of {log}:\n{host.tail(log)}"
             )
-        return []
+        return Course()
 
 
 def install_capistrano() -> None:

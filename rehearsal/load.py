@@ -91,6 +91,8 @@ class Tally:
     """Kind → what happened (a status, an error, wrong content) → how often."""
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Release → when it answered first and last (time.time())."""
+    seconds: float = 0.0
+    """From the first request until the last answer, or what came instead of it."""
     posts: list[Sent] = field(default_factory=list)
     """Only at the end."""
 
@@ -104,6 +106,11 @@ class Tally:
         """Release → how often it answered, whatever the kind."""
         return _summed(self.answered)
 
+    @property
+    def rate(self) -> float:
+        """Requests a second that were answered as they should be."""
+        return sum(self.releases.values()) / self.seconds if self.seconds else 0.0
+
     @classmethod
     def read(cls, line: str) -> Tally:
         """From a line of JSON."""
@@ -114,7 +121,8 @@ class Tally:
         """One line."""
         sent = ", ".join(f"{times} {kind}" for kind, times in self.sent.items())
         failed = f"{sum(self.failures.values())} failed {self.failures or ''}".strip()
-        return f"requests: {sent}; answered by {self.releases}; {failed}"
+        when = f"in {self.seconds:.1f} s, {self.rate:.1f} a second answered well"
+        return f"requests: {sent}; {when}; answered by {self.releases}; {failed}"
 
 
 def _summed(counted: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
@@ -235,16 +243,25 @@ class Counter:
         self._tally = Tally(
             dict.fromkeys(KINDS, 0), {kind: {} for kind in KINDS}, {kind: {} for kind in KINDS}
         )
+        self._began: float | None = None
 
     def sent(self, kind: str) -> None:
         """A request is about to be sent."""
         with self._lock:
             self._tally.sent[kind] += 1
+            if self._began is None:
+                self._began = time.monotonic()
+
+    def _ended(self) -> None:
+        """A request has; the lock is held."""
+        assert self._began is not None
+        self._tally.seconds = time.monotonic() - self._began
 
     def answered(self, kind: str, release: str) -> None:
         """As it should be."""
         now = time.time()
         with self._lock:
+            self._ended()
             times = self._tally.answered[kind]
             times[release] = times.get(release, 0) + 1
             self._tally.seen[release] = (self._tally.seen.get(release, (now, now))[0], now)
@@ -252,6 +269,7 @@ class Counter:
     def failed(self, kind: str, what: str) -> None:
         """Not as it should be."""
         with self._lock:
+            self._ended()
             times = self._tally.failed[kind]
             times[what] = times.get(what, 0) + 1
 

@@ -6,7 +6,18 @@ import pytest
 
 from bench import drift, served
 from bench.__main__ import MEASURES, arguments
-from bench.against_capistrano import DRAIN, PARALLEL, SEQUENCE, SIDE_BY_SIDE, WAYS, Turn, all_in, rows
+from bench.against_capistrano import (
+    DRAIN,
+    DRAINED,
+    PARALLEL,
+    SEQUENCE,
+    SIDE_BY_SIDE,
+    WAYS,
+    Turn,
+    all_in,
+    rows,
+)
+from bench.contenders import balanced
 from bench.number import Number, table
 from bench.scale import limited, small
 
@@ -77,7 +88,8 @@ def test_a_check_stands_beside_detection_alone_with_and_without_the_looks_at_it(
 def turn(way: str, seconds: float, failed: int = 0, lost: int = 0) -> Turn:
     """One of 200 requests."""
     hosts = seconds / 2 if way in (SIDE_BY_SIDE, DRAIN) else 0.0
-    return Turn(way, seconds, seconds + 1, 200, failed, lost, hosts, hosts)
+    waited = seconds / 4 if way == DRAIN else 0.0
+    return Turn(way, seconds, seconds + 1, 200, failed, lost, hosts, hosts, waited, 88.0)
 
 
 def test_contenders_are_compared_by_their_medians_and_all_their_failures() -> None:
@@ -86,6 +98,7 @@ def test_contenders_are_compared_by_their_medians_and_all_their_failures() -> No
         turn(SIDE_BY_SIDE, 12),
         turn(PARALLEL, 30, failed=40),
         turn(DRAIN, 25),
+        turn(DRAINED, 24),
         turn(SEQUENCE, 16, lost=1),
     ]
     numbers = list(rows(turns))
@@ -93,11 +106,24 @@ def test_contenders_are_compared_by_their_medians_and_all_their_failures() -> No
     ratios = {number.what: (number.value, number.missed) for number in numbers if number.unit == "×"}
     assert ratios == {
         f"{SIDE_BY_SIDE} over {PARALLEL}": (12 / 20, False),
-        f"{DRAIN} over {SEQUENCE}": (20 / 16, True),
+        f"{DRAIN} over {DRAINED}": (1, False),
+        f"{DRAIN} over {SEQUENCE}": (20 / 16, False),
     }
     parallel = numbers[next(n for n, number in enumerate(numbers) if number.what.startswith(PARALLEL)) :]
-    assert [number.value for number in parallel[1:5]] == [21, 40, 100 * 40 / 600, 0]
-    assert not any(number.missed for number in parallel[:5]), "Capistrano has nothing to reach"
+    assert [number.value for number in parallel[1:6]] == [21, 40, 100 * 40 / 600, 88, 0]
+    assert not any(number.missed for number in parallel[:6]), "Capistrano has nothing to reach"
+
+
+def test_who_drains_is_to_be_as_quick_as_who_drains_by_hand_and_tells_what_the_load_balancer_takes() -> None:
+    """Not as quick as who does not wait for the load balancer: nobody can be who loses no request."""
+    numbers = list(rows([turn(way, {DRAIN: 28, DRAINED: 26}.get(way, 10)) for way in WAYS]))
+    assert [number.what for number in numbers if number.missed] == [f"{DRAIN} over {DRAINED}"]
+    assert [number.value for number in numbers if "let go of" in number.what] == [28 / 4]
+
+
+def test_what_the_load_balancer_takes_is_added_up_from_a_receipt_whose_servers_came_one_by_one() -> None:
+    seconds = {"drain": 2.5, "activate": 2.0, "healthy": 5.5}
+    assert balanced([{"server": "i-1", "seconds": seconds}, {"server": "i-2", "seconds": seconds}]) == 16.0
 
 
 def test_a_failed_request_of_ours_is_a_missed_number() -> None:

@@ -1,6 +1,7 @@
-# The servers' addresses come from the region, the first of them runs the migrations.
-ENV.fetch("SERVERS").split(",").each_with_index do |address, index|
-  server address, user: "deploy", roles: index.zero? ? %w[app db] : %w[app], primary: index.zero?
+# The servers' addresses and their ids in EC2 come from the region, the first of them runs the migrations.
+instances = ENV.fetch("INSTANCES").split(",")
+ENV.fetch("SERVERS").split(",").zip(instances).each_with_index do |(address, instance), index|
+  server address, user: "deploy", roles: index.zero? ? %w[app db] : %w[app], primary: index.zero?, instance: instance
 end
 
 set :ssh_options, {

@@ -78,9 +78,11 @@ def places(walked: Mapping[str, Sequence[str]]) -> dict[tuple[str, str, int], No
     found: dict[tuple[str, str, int], None] = {}
     for state in all_states():
         found |= _first(walked, state, _looked_at) or _first(walked, state, lambda _mark: True)
+    # As they are defined, not as branches that run side by side happen to enter them.
+    order = {state: place for place, state in enumerate(all_states())}
     for scenario, pattern, nth in AGAIN:
         path = walked[scenario]
-        for mark in dict.fromkeys(path):
+        for mark in sorted(set(path), key=lambda mark: (order.get(plain(mark), 0), mark)):
             if re.fullmatch(pattern, mark) and path.count(mark) >= nth:
                 found[scenario, mark, nth] = None
     return found

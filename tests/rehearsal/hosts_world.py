@@ -34,7 +34,6 @@ from rehearsal.machines.machines import Machines
 from rehearsal.machines.metadata import Credentials, Instance
 from rehearsal.machines.places import CONTROL_PLANE_MARK, ENDPOINT_ADDRESS, ENDPOINT_PORT
 from rehearsal.machines.server import Result, Server
-from slipway import commands
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-central-1"
@@ -218,8 +217,8 @@ def run_document(server: Server, step: str, parameters: Mapping[str, str]) -> Ra
 
     What the document's other step takes, and this one is not given, is made up.
     """
-    name = next((name for name, steps in commands.STEPS.items() if step in steps), step)
-    document = documents.read((ROOT / "hosts" / f"{name}.yaml").read_text())
+    every = [documents.read(path.read_text()) for path in (ROOT / "hosts").glob("*.yaml")]
+    document = next(one for one in every if step in [each["name"] for each in one["mainSteps"]])
     made_up = {key: value for key, value in MADE_UP.items() if key in document["parameters"]}
     bound = documents.bind(document, {**made_up, **parameters})
     (command,) = [one for one in documents.steps(document, bound) if one.name == step]

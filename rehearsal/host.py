@@ -6,6 +6,7 @@ listening sockets on the loopback address. So going down is: end one process, de
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -362,13 +363,12 @@ def descendants(pid: int) -> Iterator[int]:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process started (by any of its threads)."""
+    """The processes that a process started (by any of its threads); none when it is gone."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += map(int, task.read_text().split())
-        except OSError:
-            continue
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # a thread may end meanwhile, and so may the process
+                found += map(int, task.read_text().split())
     return found
 
 

@@ -131,3 +131,11 @@ def test_a_form_is_sent_as_browsers_do() -> None:
         b'--b\r\nContent-Disposition: form-data; name="post[image]"; filename="a.png"\r\n'
         b"Content-Type: image/png\r\n\r\n\0\r\n\r\n--b--\r\n"
     )
+
+
+def test_a_process_that_ends_while_it_is_looked_at_has_no_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(path: object) -> None:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    assert host.children(os.getpid()) == []

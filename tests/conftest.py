@@ -29,6 +29,17 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         skipped.append(report.nodeid)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have measured, whether they passed or not: record_property("measured", …)."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    calls = [report for report in reports if getattr(report, "when", None) == "call"]
+    told = [value for report in calls for name, value in report.user_properties if name == "measured"]
+    if told:
+        terminalreporter.section("measured")
+        for value in told:
+            terminalreporter.line(str(value))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """As root on Linux a skipped test is a failure: nothing is missing there that could excuse it."""

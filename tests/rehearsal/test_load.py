@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +64,11 @@ def test_no_post_was_lost(region: Rehearsed, loaded: Loaded) -> None:
     assert missing == []
 
 
-def test_it_was_a_load_and_every_release_really_served(loaded: Loaded) -> None:
+def test_it_was_a_load_and_every_release_really_served(
+    loaded: Loaded, record_property: Callable[[str, object], None]
+) -> None:
     tally = loaded.tally
+    record_property("measured", f"three releases under load: {tally.says()}")
     before = loaded.beside.receipt["before"]
     assert sum(tally.sent.values()) > 1000, tally.says()
     assert min(tally.sent.values()) > 10, tally.says()

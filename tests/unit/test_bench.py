@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import boto3
 import pytest
+from botocore.exceptions import WaiterError
+from botocore.stub import Stubber
 
 from bench import drift, served
 from bench.__main__ import MEASURES, arguments
@@ -17,6 +24,7 @@ from bench.against_capistrano import (
     all_in,
     rows,
 )
+from bench.capistrano.lib.capistrano import targets
 from bench.contenders import balanced
 from bench.number import Number, table
 from bench.scale import limited, small
@@ -159,3 +167,42 @@ def test_a_server_that_is_out_of_the_load_balancer_does_not_count_as_healthy() -
     assert not all_in(["healthy"], 2)
     assert not all_in(["healthy", "initial"], 2)
     assert not all_in(["healthy", "healthy", "draining"], 2)
+
+
+GROUP = "arn:aws:elasticloadbalancing:eu-central-1:000000000000:targetgroup/web/0123456789abcdef"
+LOOK = "describe_target_health"
+
+
+def asked_of_targets(monkeypatch: pytest.MonkeyPatch, lines: str, calls: Sequence[tuple[str, str]]) -> None:
+    """Capistrano's script reads these lines. AWS gets these calls, no other, and shows the server so."""
+    make: Any = boto3.session.Session("key", "secret", region_name="eu-central-1").client
+    elbv2, server = make("elbv2"), {"TargetGroupArn": GROUP, "Targets": [{"Id": "i-1"}]}
+    monkeypatch.setattr(boto3, "client", lambda _service: elbv2)
+    monkeypatch.setattr(targets, "PATIENCE", {"Delay": 0, "MaxAttempts": 2})
+    monkeypatch.setattr("sys.argv", ["targets.py", GROUP])
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    with Stubber(elbv2) as stubbed:
+        for operation, state in calls:
+            health = [{"Target": {"Id": "i-1"}, "TargetHealth": {"State": state}}]
+            answer = {"TargetHealthDescriptions": health} if operation == LOOK else {}
+            stubbed.add_response(operation, answer, server)
+        targets.main()
+        stubbed.assert_no_pending_responses()
+
+
+def test_capistrano_waits_until_a_server_is_let_go_of_and_until_it_is_healthy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = [("deregister_targets", ""), (LOOK, "draining"), (LOOK, "unused")]
+    back = [("register_targets", ""), (LOOK, "initial"), (LOOK, "healthy")]
+    asked_of_targets(monkeypatch, "out i-1\nin i-1\n", out + back)
+    assert capsys.readouterr().out == "done\ndone\n"
+
+
+def test_capistrano_is_not_told_of_a_server_that_does_not_become_healthy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    back = [("register_targets", ""), (LOOK, "unhealthy"), (LOOK, "unhealthy")]
+    with pytest.raises(WaiterError):
+        asked_of_targets(monkeypatch, "in i-1\n", back)
+    assert capsys.readouterr().out == ""

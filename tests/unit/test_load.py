@@ -80,6 +80,24 @@ def test_every_answer_counts_for_the_release_that_gave_it(server: ThreadingHTTPS
     assert seen.seen["r1"][0] <= seen.seen["r1"][1]
 
 
+def test_the_rate_is_of_good_answers_alone_and_of_the_time_from_the_first_request_to_the_last_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moments = iter([10.0, 10.5, 12.0, 14.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(moments))
+    counter = load.Counter()
+    assert load.Tally.read(counter.line(whole=False)).rate == 0.0
+    counter.sent("kept")
+    counter.answered("kept", "r1")
+    for _ in range(2):
+        counter.sent("fresh")
+    counter.answered("fresh", "r1")
+    counter.failed("fresh", "/up: 503")
+    seen = tally(counter)
+    assert (seen.seconds, seen.rate) == (4.0, 0.5)
+    assert "in 4.0 s, 0.5 a second answered well" in seen.says()
+
+
 def test_an_error_and_wrong_content_are_failures(server: ThreadingHTTPServer) -> None:
     handler: Any = server.RequestHandlerClass
     handler.status = 503

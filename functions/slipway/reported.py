@@ -73,9 +73,12 @@ def wrong(step: str, result: Mapping[str, Any]) -> str:
 
     >>> wrong("stage", {"ok": True, "sideBySide": "perhaps"})
     'sideBySide is not true or false'
+    >>> wrong("pending", {"ok": True}), wrong("pending", {"ok": True, "asked": "nobody"})
+    ('pending is missing', '')
     """
-    for name in NEEDED.get(step, ()):
-        if name not in result and not ("pending" not in result and result.get("asked") == NOBODY):
+    asked = step != "pending" or "pending" in result or result.get("asked") != NOBODY
+    for name in NEEDED.get(step, ()) if asked else ():
+        if name not in result:
             return f"{name} is missing"
     for name, (what, fits) in FACTS.items():
         if name in result and not fits(result[name]):

@@ -380,6 +380,12 @@ def test_migrate_twice(world: World) -> None:
     good(run(world, "pending", "r1"), changed=False, pending=[], number=0, empty=False, asked="database")
 
 
+@pytest.mark.parametrize("another", ["none", "i-0aaaaaaaaaaaaaaaa"])
+def test_a_server_that_is_not_the_one_to_ask_says_nothing_of_migrations(world: World, another: str) -> None:
+    given = {"Application": ARABLE, "Release": "r1", "PendingOn": another}
+    assert "pending" not in good(world.document("pending", given), changed=False, asked="nobody")
+
+
 def test_activate_twice(world: World) -> None:
     good(run(world, "activate", "r1"), changed=True, release="r1", before=None)
     good(run(world, "activate", "r1"), changed=False, release="r1", before="r1")

@@ -122,6 +122,7 @@ def passable(value: Any) -> str:
 @example(("report", "Failed", '{"ok":false,"reason":"\\ud800"}'))
 @example(("pending", "Success", '{"ok":true}'))
 @example(("pending", "Success", '{"ok":true,"asked":"nobody","pending":[]}'))
+@example(("migrate", "Success", '{"ok":true,"asked":"nobody"}'))
 @example(("pending", "Success", '{"ok":true,"pending":null,"empty":0}'))
 def test_what_a_server_prints(run_command: Ssm, given: tuple[str, str, str]) -> None:
     step, status, output = given

@@ -27,6 +27,7 @@ from tests.workflow.fleet import (
     ready,
     request,
     running,
+    saying_nothing,
     snapshot,
     succeeded,
     then,
@@ -598,6 +599,11 @@ BEFORE_ROLL_OUT: dict[str, tuple[dict[str, Answer], str, str]] = {
                 lambda payload: payload["step"] == "configure", fails("CommandFailed"), succeeded
             )
         },
+        "CommandFailed",
+        "configure",
+    ),
+    "a server that was to say which migrations are pending, and does not": (
+        {"StartCommand": saying_nothing},
         "CommandFailed",
         "configure",
     ),

@@ -21,7 +21,7 @@ from tests.unit.fakes import install
 
 START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 EXECUTION = "arn:aws:states:eu-central-1:123456789012:execution:slipway-release:run-1"
-CHILD = "arn:aws:states:eu-central-1:123456789012:execution:slipway-run-command:run-1-prepare"
+CHILD = "arn:aws:states:eu-central-1:123456789012:execution:slipway-run-command:run-1-stage"
 
 
 def events(*told: tuple[float, str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -48,7 +48,7 @@ RELEASE = events(
     entered(0, "ValidateInput"),
     scheduled(0),
     exited(1, "ValidateInput"),
-    entered(1, "Prepare"),
+    entered(1, "Stage"),
     scheduled(1),
     (1.5, "TaskSubmitted", {"taskSubmittedEventDetails": {"output": json.dumps({"ExecutionArn": CHILD})}}),
     (
@@ -56,7 +56,7 @@ RELEASE = events(
         "TaskSucceeded",
         {"taskSucceededEventDetails": {"output": json.dumps({"ExecutionArn": CHILD, "Output": {}})}},
     ),
-    exited(9, "Prepare"),
+    exited(9, "Stage"),
     entered(9, "CheckServers"),
     scheduled(9),
     (9.1, "TaskFailed", {"taskFailedEventDetails": {"error": "TransientAwsError", "cause": "{}"}}),
@@ -96,7 +96,7 @@ def test_told() -> None:
     told = history.told(RELEASE, START + timedelta(seconds=20))
     assert told.states == {
         "ValidateInput": [1, 1.0],
-        "Prepare": [1, 8.0],
+        "Stage": [1, 8.0],
         "CheckServers": [2, 4.0],
         "WaitForServers": [1, 5.0],
         "RecordRelease": [1, 2.0],
@@ -124,7 +124,7 @@ def test_course(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, stepfunctions=StepFunctions(size=4))
     told = receipt.course(EXECUTION, START + timedelta(seconds=20))
     assert told["transitions"] == 9
-    assert {"state": "prepare/StartCommand", "times": 1, "seconds": 6.0} in told["states"]
+    assert {"state": "stage/StartCommand", "times": 1, "seconds": 6.0} in told["states"]
     assert told["cost"]["usd"] == pytest.approx(9 * 0.000025)
     assert "step-functions/pricing" in told["cost"]["source"]
     assert told["complete"] is True

@@ -95,7 +95,7 @@ def test_what_is_open_when_an_execution_fails_has_failed() -> None:
     lane = lane_of(
         [
             event(1, 0, "ExecutionStarted"),
-            entered(2, 0, "Prepare"),
+            entered(2, 0, "Stage"),
             entered(3, 0, "DeployDatabase"),
             event(4, 9, "ExecutionFailed"),
         ]

@@ -1,10 +1,9 @@
 """State PlanTier: makes the change set of a tier and holds it against the gate."""
 
 import os
-from functools import partial
 from typing import Any
 
-from slipway import package, stacks, tiers
+from slipway import package, settings, stacks, tiers
 from slipway.task import Answer, Event, task
 
 
@@ -29,20 +28,7 @@ def handler(event: Event, context: Any) -> Answer:
 
 def _parameters(event: Event, context: Any) -> dict[str, str]:
     """Computed only when there is a change set to make: the database's involve an upload."""
-    bucket = os.environ["ARTIFACT_BUCKET"]
-    settings = partial(
-        tiers.Settings,
-        artifact_bucket=bucket,
-        command_log_group=os.environ["COMMAND_LOG_GROUP"],
-        runtime=os.environ["FUNCTION_RUNTIME"],
-        architecture=os.environ["FUNCTION_ARCHITECTURE"],
-        layer=os.environ["LAYER_ARN"],
-        code_key=package.put_code(bucket) if event["tier"] == "database" else "",
-    )
-    _, partition, _, region, account, *_ = context.invoked_function_arn.split(":")
+    code_key = package.put_code(os.environ["ARTIFACT_BUCKET"]) if event["tier"] == "database" else ""
     return tiers.parameters(
-        event["tier"],
-        event["environment"],
-        event["outputs"],
-        settings(account=account, region=region, partition=partition),
+        event["tier"], event["environment"], event["outputs"], settings.of(context, code_key)
     )

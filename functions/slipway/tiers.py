@@ -29,6 +29,9 @@ NO_CIDR = "none"
 # Families of instance types with a processor by AWS have a g after the generation: t4g, m7gd, c6gn.
 GRAVITON = re.compile(r"^[a-z]+\d+g[a-z]*\.")
 
+# YAML's block scalars: a key, or an entry of a list, and then | or >.
+BEGINS_A_TEXT = re.compile(r"(^|\s)[|>][-+0-9]{0,2}$")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -68,16 +71,30 @@ def digest_of(templates: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(map(essence, templates)).encode()).hexdigest()
 
 
+def same(tier: str, text: str) -> bool:
+    """Whether CloudFormation would see the tier's template in this one."""
+    return essence(text) == essence(template(tier))
+
+
 def essence(text: str) -> str:
     """A template without that in which CloudFormation sees no change: comments on lines of their own, blank
-    lines, the description. When nothing else differs a stack keeps the template that it has."""
+    lines, the description. When nothing else differs a stack keeps the template that it has. Lines of a text
+    in the template (a script for the servers) are no comments, whatever they begin with."""
     lines = []
     described = False
-    for line in map(str.rstrip, text.splitlines()):
-        if line and not line.startswith((" ", "#")):
-            described = line.startswith("Description:")
-        if line and not described and not line.lstrip().startswith("#"):
+    text_within = -1  # the indentation that a text's lines exceed, if one has begun
+    for line in text.splitlines():
+        bare = line.strip()
+        indentation = len(line) - len(line.lstrip())
+        if text_within >= 0 and (not bare or indentation > text_within):
             lines.append(line)
+            continue
+        text_within = -1
+        if bare and not line.startswith((" ", "#")):
+            described = line.startswith("Description:")
+        if bare and not described and not bare.startswith("#"):
+            lines.append(line.rstrip())
+            text_within = indentation if BEGINS_A_TEXT.search(bare) else -1
     return "\n".join(lines)
 
 

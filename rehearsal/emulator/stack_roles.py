@@ -39,6 +39,8 @@ RELIES_ON = (
 PARAMETER = re.compile(r"\{\{resolve:ssm:([^:}]+)")
 OPERATIONS = ("CreateStack", "UpdateStack", "DeleteStack", "ContinueUpdateRollback", "RollbackStack")
 """They take a RoleARN, which the stack keeps."""
+NAMED = re.compile(r"<StackName>([^<]+)</StackName>")
+"""A stack in the answer of DescribeStacks."""
 DETECTIONS = ("DetectStackDrift", "DetectStackResourceDrift")
 """They read with the rights of whoever asks, whatever role the stack has: CloudFormation user guide,
 "Considerations when detecting drift" (read permission for each resource, and for both actions)."""
@@ -76,6 +78,7 @@ def install(region: Region) -> None:
     handlers["ExecuteChangeSet"] = roles.of_a_change_set(handlers["ExecuteChangeSet"])
     for action in DETECTIONS:
         handlers[action] = roles.of_the_caller(handlers[action])
+    handlers["DescribeStacks"] = roles.told(handlers["DescribeStacks"])
     region.may_read = roles.refusal_to_read
     replace(stacks, "_provision_resource", roles.creates)
     replace(stacks, "_update_resource", roles.updates)
@@ -156,6 +159,21 @@ class _Roles:
                 _actor.reset(token)
 
         return handle
+
+    def told(self, original: Handler) -> Handler:
+        """A description of stacks, with the role that each of them has."""
+
+        def handle(params: dict[str, Any]) -> Any:
+            status, headers, _ = answer = original(params)
+            text = NAMED.sub(lambda found: found.group(0) + self._role_of(found.group(1)), _text(answer))
+            return status, headers, text.encode()
+
+        return handle
+
+    def _role_of(self, stack: str) -> str:
+        """As an element of the answer; none for a stack without a role."""
+        role = self._of_stacks.get(stack)
+        return f"<RoleARN>{role}</RoleARN>" if role else ""
 
     @staticmethod
     def _stack(params: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ from tests.contract.shipped import (
     time_of,
 )
 from tests.workflow.engine import MACHINES, SHORT, definition, states_of, substitute
-from tests.workflow.fleet import OUTPUTS, always, fleet, request
+from tests.workflow.fleet import OUTPUTS, always, fleet, request, standing
 from tests.workflow.test_release import release
 
 INVOKE = "arn:aws:states:::lambda:invoke"
@@ -412,12 +412,16 @@ def input_schema() -> Json:
 
 def test_a_release_to_two_servers_with_unchanged_infrastructure_takes_at_most_80_transitions() -> None:
     """States entered in all executions together when there is nothing to wait for; 80 is the bound."""
-    execution = release(fleet())
+    stand = standing(*OUTPUTS)
+    execution = release(fleet(CompareTiers=stand))
     assert execution.status == "SUCCEEDED"
-    assert len(execution.path) == 72
-    beside = release(fleet(ValidateInput=always(request(strategy="side_by_side"))))
-    assert len(beside.path) == 68
-    assert "all executions together: 68, with drain 72" in machine_file("Release").read_text()
+    assert len(execution.path) == 57
+    asked = always(request(strategy="side_by_side"))
+    assert len(release(fleet(CompareTiers=stand, ValidateInput=asked)).path) == 53
+    assert "all executions together: 53, with drain 57" in machine_file("Release").read_text()
+    planned = release(fleet())
+    assert [planned.of(f"DeployTier/{tier.replace('_', '-')}")[-1] for tier in TIERS] == ["Unchanged"] * 6
+    assert len(planned.path) == 79
 
 
 def test_the_same_input_again_takes_17_transitions_and_touches_nothing() -> None:

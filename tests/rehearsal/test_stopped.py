@@ -73,7 +73,7 @@ def test_stopped_in_the_middle_of_the_rollout(
     stopped(region, given, lambda execution: await_roll_out(region, execution, state, times))
 
 
-@pytest.mark.parametrize("state", ["DeployNetwork", "Stage", "Report"])
+@pytest.mark.parametrize("state", ["CompareTiers", "Stage", "Report"])
 def test_stopped_before_and_after_the_rollout(region: Rehearsed, first: Ended, state: str) -> None:
     stopped(region, region.given("second"), lambda execution: await_state(region, execution, state))
 

@@ -164,3 +164,14 @@ def test_an_output_that_is_missing_is_named(environment: dict[str, Any]) -> None
 def test_names() -> None:
     assert tiers.stack_name("arable", "load_balancer") == "slipway-arable-load-balancer"
     assert tiers.tags("arable", "web") == {"slipway:environment": "arable", "slipway:tier": "web"}
+
+
+def test_a_template_s_essence_has_no_comments_but_the_whole_of_its_texts() -> None:
+    template = (
+        "# a comment\nDescription: >-\n  of\n\n  a tier\nResources:\n  A:\n    # another\n"
+        "    Script: !Sub |\n"
+        "      #!/bin/bash\n\n      echo  \n    B: 1\n\n# the last\n"
+    )
+    assert tiers.essence(template) == (
+        "Resources:\n  A:\n    Script: !Sub |\n      #!/bin/bash\n\n      echo  \n    B: 1"
+    )

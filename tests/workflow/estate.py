@@ -18,7 +18,18 @@ from typing import Any
 
 import pytest
 
-from slipway import commands, records, remedy, reported, surroundings, task, tiers, validation, verification
+from slipway import (
+    commands,
+    records,
+    remedy,
+    reported,
+    settings,
+    surroundings,
+    task,
+    tiers,
+    validation,
+    verification,
+)
 from slipway.aws import (
     autoscaling,
     cloudformation,
@@ -34,7 +45,7 @@ from slipway.aws import (
     ssm,
     states,
 )
-from slipway.errors import AwsRefused
+from slipway.errors import AwsRefused, TierFailed
 from slipway.tear_down import images
 from tests.workflow.engine import Answer, Engine, Functions, TaskError
 from tests.workflow.fleet import ENVIRONMENT, OUTPUTS, fleet, request
@@ -60,7 +71,7 @@ SURROUNDINGS = {
 # Their handlers run as they are shipped. The others ask services that are not modelled here.
 SHIPPED = (
     *("AcquireLock", "ReleaseLock", "TakeOver", "Preflight", "PreviewTiers", "WritePlan"),
-    *("PlanTier", "ApplyTier", "CheckTier", "CheckDatabase"),
+    *("CompareTiers", "PlanTier", "ApplyTier", "CheckTier", "CheckDatabase"),
     *("CheckServers", "SuspendScaling", "ResumeScaling", "TellSuspended"),
     *("CreateRestorePoint", "CheckRestorePoint"),
     "RemedyStanding",
@@ -94,6 +105,7 @@ class Estate:
         self.sickly = 0  # looks more that a target needs
         self.refusals = 0  # times that Auto Scaling may not be let go on yet
         self.stack_version = "1"  # what the tiers' templates say
+        self.sizes: dict[str, str] = {}  # what the environment asks of a tier, if it is something else than 1
         self.wanted: Json = request(bakeSeconds=1)
         self.items: dict[tuple[str, str], Json] = {}
         self.serves: str | None = None  # the release before the one that is looked at
@@ -126,10 +138,32 @@ class Estate:
         self._install(patch)
         if previous:
             for tier in OUTPUTS:
-                self.stacks[_stack_of(tier)] = {"version": "1", "at": None, "status": "CREATE_COMPLETE"}
+                self.stacks[_stack_of(tier)] = {
+                    "version": "1",
+                    "at": None,
+                    "status": "CREATE_COMPLETE",
+                    "given": self.parameters(tier, OUTPUTS),
+                    "tags": tiers.tags("arable", tier),
+                }
             self.became_current(previous)
 
     # --- what a test asks ---------------------------------------------------------------------------------
+
+    def parameters(self, tier: str, outputs: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        """Of a tier as the release asks for it; some build on the tiers before them."""
+        needed = {"database": [("network", "VpcId")], "web": [("network", "VpcId")]}
+        needed["load_balancer"] = [("network", "VpcId"), ("web", "TargetGroupArn")]
+        given = {"Environment": "arable", "Size": self.sizes.get(tier, "1")}
+        for before, name in needed.get(tier, []):
+            if before not in outputs:
+                raise TierFailed(f"the tier {tier} needs {before}", f"tier {tier}", "see the outputs")
+            given[name] = outputs[before][name]
+        return given
+
+    def by_hand(self, tier: str, **changes: Any) -> None:
+        """Somebody changes a tier's stack without Slipway: its `version` (template), what it was `given`
+        (parameters) or its `tags`."""
+        self.stacks[_stack_of(tier)] |= changes
 
     def on(self, engine: Engine) -> Engine:
         self._engine = engine
@@ -257,10 +291,20 @@ class Estate:
         for module in [m for name, m in sys.modules.items() if name.startswith("slipway.")]:
             if hasattr(module, "linger"):
                 patch.setattr(module, "linger", lambda look, _enough, _patience=None: look())
-        patch.setattr(importlib.import_module("plan_tier.app"), "_parameters", lambda *_: {})
-        patch.setattr(importlib.import_module("preview_tiers.app"), "_parameters", lambda *_: {})
+        patch.setattr(
+            importlib.import_module("plan_tier.app"),
+            "_parameters",
+            lambda event, _context: self.parameters(event["tier"], event["outputs"]),
+        )
+        patch.setattr(
+            settings, "parameters", lambda tier, _environment, outputs, _: self.parameters(tier, outputs)
+        )
         patch.setattr(images, "SECONDS", 0)  # a portion a call
-        patch.setattr(importlib.import_module("check_stacks.app"), "_parameters", lambda *_: {})
+        patch.setattr(
+            importlib.import_module("check_stacks.app"),
+            "_parameters",
+            lambda tier, event, _context: self.parameters(tier, event["current"]["outputs"]),
+        )
         patch.setattr(validation, "again", lambda _validated, _given: self._request())
         patch.setattr(surroundings, "look", self._facts)
         task.logger.setLevel("CRITICAL")
@@ -489,13 +533,22 @@ class Estate:
         return {
             "StackName": name,
             "StackStatus": stack["status"],
+            "RoleARN": SURROUNDINGS["CLOUDFORMATION_ROLE_ARN"],
+            "Parameters": [
+                {"ParameterKey": key, "ParameterValue": value} for key, value in stack["given"].items()
+            ],
+            "Tags": [{"Key": key, "Value": value} for key, value in stack["tags"].items()],
             "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in outputs],
         }
 
-    def _create_change_set(self, stack: str, name: str, *_: Any) -> None:
+    def _create_change_set(
+        self, stack: str, name: str, _kind: str, _body: str, given: Json, tags: Json, *_: Any
+    ) -> None:
         there = self.stacks.get(stack)
-        changes = there is None or there["version"] != self.stack_version
+        asked = {"version": self.stack_version, "given": dict(given), "tags": dict(tags)}
+        changes = there is None or any(there[part] != wanted for part, wanted in asked.items())
         self.change_sets[stack, name] = {
+            "asked": asked,
             "ChangeSetId": name,
             "Status": "CREATE_COMPLETE" if changes else "FAILED",
             "StatusReason": "" if changes else "The submitted information didn't contain changes",
@@ -513,9 +566,12 @@ class Estate:
         assert self.change_sets[stack, name]["ExecutionStatus"] == "AVAILABLE"
         self.change_sets[stack, name]["ExecutionStatus"] = "EXECUTE_COMPLETE"
         there = self.stacks.setdefault(stack, {"version": None})
+        asked = self.change_sets[stack, name]["asked"]
         there |= {
-            "at": self.stack_version,
+            "at": asked["version"],
             "status": "UPDATE_IN_PROGRESS" if there["version"] else "CREATE_IN_PROGRESS",
+            "given": asked["given"],
+            "tags": asked["tags"],
         }
 
     def _detect_drift(self, stack: str) -> str | None:
@@ -524,7 +580,7 @@ class Estate:
 
     def _template(self, stack: str) -> str:
         built = tiers.template(_tier_of(stack))
-        return built if self.stacks[stack]["version"] == self.stack_version else f"{built}# another\n"
+        return built if self.stacks[stack]["version"] == self.stack_version else f"{built}Metadata: {{}}\n"
 
     def _drift_detection(self, stack: str) -> Json:
         if "detection" in self.never or self._waits(("detection", stack)):

@@ -96,6 +96,7 @@ def fleet(servers: tuple[str, ...] = SERVERS, /, **overrides: Answer) -> Functio
         "AcquireLock": locked(1),
         "Preflight": always({"problems": [], "warnings": [], "servers": []}),
         "PlanTier": unchanged,
+        "CompareTiers": standing(),
         "PreviewTiers": previewed,
         "WritePlan": lambda payload: {"plan": True, "text": "", "servers": payload["servers"]},
         "ApplyTier": always({}),
@@ -289,6 +290,16 @@ def planned(payload: dict[str, Any]) -> dict[str, Any]:
 
 def busy(payload: dict[str, Any]) -> dict[str, Any]:
     return plan(payload, "busy")
+
+
+def standing(*names: str) -> Answer:
+    """Of CompareTiers: these tiers are what is asked for; the others have to be planned."""
+    found = {
+        tier: {"outputs": OUTPUTS[tier], "row": plans.row(tier, f"slipway-arable-{tier}", "unchanged")}
+        for tier in names
+    }
+    others = {tier: "it has another template" for tier in OUTPUTS if tier not in names}
+    return always({"standing": found, "others": others})
 
 
 def previewed(payload: dict[str, Any]) -> dict[str, Any]:

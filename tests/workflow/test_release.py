@@ -29,6 +29,7 @@ from tests.workflow.fleet import (
     running,
     saying_nothing,
     snapshot,
+    standing,
     succeeded,
     then,
     unchanged,
@@ -40,9 +41,10 @@ from tests.workflow.fleet import (
 both = pytest.mark.parametrize("as_on_aws", [False, True], ids=["error-as-emulated", "error-as-on-aws"])
 
 BEGUN = ["ValidateInput", "PlanWanted?", "AcquireLock", "NotifyStarted", "SameAsCurrent?"]
-BEFORE_FOUNDATIONS = [*BEGUN, "Preflight", "DeployNetwork", "Foundations"]
+COMPARED = [*BEGUN, "Preflight", "CompareTiers", "NetworkStands?"]
+BEFORE_FOUNDATIONS = [*COMPARED, "DeployNetwork", "Foundations"]
 TO_MIGRATIONS = [
-    *("DeployLoadBalancer", "Configure"),
+    *("LoadBalancerStands?", "DeployLoadBalancer", "Configure"),
     *("MigrationWanted?", "MigrationsPending?"),
 ]
 TO_ROLL_OUT = [*TO_MIGRATIONS, "RollOut"]
@@ -64,6 +66,7 @@ def main_path(execution: Execution) -> list[str]:
     """The states of the release itself, without those inside the branches of Foundations."""
     inside = {
         *(
+            "DatabaseStands?",
             "DeployDatabase",
             "CheckDatabase",
             "DatabaseReady?",
@@ -71,8 +74,10 @@ def main_path(execution: Execution) -> list[str]:
             "CreateDatabase",
             "DatabaseTimedOut",
         ),
-        *("DeployCertificate", "DeployStorage"),
+        *("CertificateStands?", "CertificateStanding", "DeployCertificate"),
+        *("StorageStands?", "StorageStanding", "DeployStorage"),
         *(
+            "WebStands?",
             "DeployWeb",
             "CheckServers",
             "ServersReady?",
@@ -369,6 +374,81 @@ def test_a_release_that_serves_has_succeeded_whatever_happens_to(function: str) 
 
     assert execution.status == "SUCCEEDED"
     assert execution.output == {"ending": "Succeeded", "release": "r2"}
+
+
+# --- tiers that stand --------------------------------------------------------------------------------------
+
+
+def test_tiers_that_stand_are_not_deployed() -> None:
+    functions = fleet(CompareTiers=standing(*OUTPUTS))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert main_path(execution)[: len(COMPARED) + 3] == [
+        *COMPARED,
+        "Foundations",
+        "LoadBalancerStands?",
+        "Configure",
+    ]
+    assert not [machine for machine in execution.machines() if machine.startswith("DeployTier")]
+    assert functions.payloads("PlanTier") == []
+    assert {"CertificateStanding", "StorageStanding"} <= set(execution.of("Release"))
+    assert functions.payloads("CompareTiers") == [{"environment": request()["environment"], "remedy": False}]
+
+
+def test_a_release_knows_the_same_of_tiers_that_stand_as_of_those_that_are_planned() -> None:
+    """What functions and servers are given, and what the receipt says."""
+    planned_all, stood = fleet(), fleet(CompareTiers=standing(*OUTPUTS))
+    assert release(planned_all).status == release(stood).status == "SUCCEEDED"
+
+    for name in ("CheckDatabase", "CheckServers", "SuspendScaling", "StartCommand", "VerifyRelease"):
+        assert stood.payloads(name) == planned_all.payloads(name), name
+    ((before,), (after,)) = (each.payloads("RecordRelease") for each in (planned_all, stood))
+    for part in ("plan", "outputs"):
+        assert after[part] == before[part], part
+    assert [row["tier"] for row in after["plan"]["tiers"]] == [
+        *("network", "database", "certificate", "storage", "web", "load_balancer"),
+    ]
+
+
+@pytest.mark.parametrize("left", OUTPUTS)
+def test_a_tier_that_does_not_stand_is_deployed_alone(left: str) -> None:
+    functions = fleet(CompareTiers=standing(*(tier for tier in OUTPUTS if tier != left)))
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert [payload["tier"] for payload in functions.payloads("PlanTier")] == [left]
+    (recorded,) = functions.payloads("RecordRelease")
+    assert recorded["outputs"] == OUTPUTS
+    assert [row["status"] for row in recorded["plan"]["tiers"]] == ["unchanged"] * len(OUTPUTS)
+
+
+def test_a_tier_that_is_planned_knows_those_that_stand() -> None:
+    functions = fleet(CompareTiers=standing("network", "certificate", "database", "storage", "web"))
+    release(functions)
+
+    (payload,) = functions.payloads("PlanTier")
+    assert payload["outputs"] == {tier: one for tier, one in OUTPUTS.items() if tier != "load_balancer"}
+
+
+@both
+def test_what_cannot_be_compared_is_planned(as_on_aws: bool) -> None:
+    functions = fleet(CompareTiers=fails("AwsRefused", "AccessDenied: cloudformation:GetTemplate"))
+    execution = release(functions, as_on_aws=as_on_aws)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert {payload["tier"] for payload in functions.payloads("PlanTier")} == set(OUTPUTS)
+
+
+def test_a_failure_after_tiers_that_stand_is_recorded_with_them() -> None:
+    functions = fleet(
+        CompareTiers=standing(*OUTPUTS),
+        StartCommand=when(lambda payload: payload["step"] == "configure", fails("CommandFailed"), succeeded),
+    )
+    assert release(functions).error == "FailedClean"
+    (recorded,) = functions.payloads("RecordRelease")
+    assert recorded["outputs"] == OUTPUTS
+    assert len(recorded["plan"]["tiers"]) == len(OUTPUTS)
 
 
 # --- the certificate ---------------------------------------------------------------------------------------

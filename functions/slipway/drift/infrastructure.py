@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slipway import tiers
+from slipway import stacks, tiers
 from slipway.aws import cloudformation
 from slipway.drift import noise
 from slipway.drift.finding import Finding, bounded, check_command, finding
@@ -261,7 +261,7 @@ def _where(tier: str, drift: Json) -> str:
 def differing_parameters(asked: Asked, tier: str, stack: Json) -> list[Finding]:
     """Parameters of the stack that are not as the recorded release asks for them. Of another version of
     Slipway than made the stack, those that both know."""
-    has = {one["ParameterKey"]: one.get("ParameterValue", "") for one in stack.get("Parameters", [])}
+    has = stacks.parameters(stack)
     wanted = asked.parameters(tier)
     same = asked.current.get("templates") == tiers.digest()
     return [
@@ -285,8 +285,7 @@ def differing_parameters(asked: Asked, tier: str, stack: Json) -> list[Finding]:
 def differing_template(asked: Asked, tier: str, template: str) -> list[Finding]:
     """Whether the stack was made from another template than the recorded release; that can only be said tier
     by tier while the templates that travel with the code are still those of that release."""
-    ours = tiers.essence(tiers.template(tier))
-    if asked.current.get("templates") != tiers.digest() or tiers.essence(template) == ours:
+    if asked.current.get("templates") != tiers.digest() or tiers.same(tier, template):
         return []
     stack = tiers.stack_name(asked.environment, tier)
     return [

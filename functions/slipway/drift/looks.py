@@ -180,7 +180,7 @@ def _openings(environment: Json, network: Json) -> dict[str, Any]:
 
 
 def _groups(environment: Json, network: Json, stack: str) -> Any:
-    if tiers.essence(cloudformation.template(stack)) != tiers.essence(tiers.template("network")):
+    if not tiers.same("network", cloudformation.template(stack)):
         return Unknown("the network was built from another template; the next release brings it up to date")
     return openings.groups(environment["network"], network, lambda: cloudformation.resources(stack))
 

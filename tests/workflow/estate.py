@@ -151,8 +151,12 @@ class Estate:
 
     def parameters(self, tier: str, outputs: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         """Of a tier as the release asks for it; some build on the tiers before them."""
-        needed = {"database": [("network", "VpcId")], "web": [("network", "VpcId")]}
-        needed["load_balancer"] = [("network", "VpcId"), ("web", "TargetGroupArn")]
+        network, targets = ("network", "VpcId"), ("web", "TargetGroupArn")
+        needed = {
+            "database": [network],
+            "web": [network],
+            "load_balancer": [network, ("certificate", "CertificateArn"), targets],
+        }
         given = {"Environment": "arable", "Size": self.sizes.get(tier, "1")}
         for before, name in needed.get(tier, []):
             if before not in outputs:

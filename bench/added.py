@@ -41,7 +41,9 @@ def shares(execution: str, states: Sequence[Json]) -> list[Share]:
     that ran beside each other, the longest one."""
     took = {row["state"]: float(row["seconds"]) for row in states if "/" not in row["state"]}
     definition = yaml.safe_load(DEFINITION.read_text())["States"]
-    hosts = {name: working(history(child)) for name, child in children(execution, definition).items()}
+    hosts = answered(history(execution))
+    for name, child in children(execution, definition).items():
+        hosts[name] = hosts.get(name, 0.0) + working(history(child))
     return [Share(name, took[name], hosts.get(name, 0.0)) for name in critical(took, definition)]
 
 
@@ -86,6 +88,17 @@ def history(execution: str) -> Iterator[Json]:
     pages = boto3.client("stepfunctions").get_paginator("get_execution_history")
     for page in pages.paginate(executionArn=execution):
         yield from page["events"]
+
+
+def answered(events: Iterable[Json]) -> dict[str, float]:
+    """State → seconds in which servers worked on the command that it had them told of: the slowest."""
+    seconds = {}
+    for event in events:
+        details = event.get("stateExitedEventDetails", {})
+        told = decoded(details.get("output")) if event["type"] == "TaskStateExited" else {}
+        if told.get("status") == "succeeded" and told.get("results"):
+            seconds[details["name"]] = max(float(one["seconds"] or 0) for one in told["results"])
+    return seconds
 
 
 def working(events: Iterable[Json]) -> float:

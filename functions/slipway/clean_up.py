@@ -18,6 +18,8 @@ from slipway.aws import cloudformation, states
 # first after it has been recorded as the current one. The name of its roll-out's execution ends so; the state
 # of a roll-out with which a wave begins.
 PENDING, MIGRATE, RECORDED = "Configure", "Migrate", "ReleaseLock"
+# A step that takes long is waited for in the state of that name behind this.
+AWAITS = "Await"
 ROLL_OUT = "-roll-out"
 # The name of the clean-up's own machine ends so.
 CLEAN_UP = "-clean-up"
@@ -132,11 +134,11 @@ def migrations(events: Sequence[Json]) -> dict[str, Any]:
     come so far, or was stopped while a migration ran."""
     left = outputs(events)
     point = left.get("CheckRestorePoint") or left.get("CreateRestorePoint")
-    ran, command = _first(left.get(MIGRATE))
+    said = [one["result"] for one in _results(left, PENDING)]
     return {
-        "found": next((one for one in _results(left.get(PENDING)) if one and "pending" in one), None),
+        "found": next((one for one in said if one and "pending" in one), None),
         "restorePoint": point.get("Payload") if point else None,
-        "ran": {**ran, **command} if ran else None,
+        "ran": _ran(left),
     }
 
 
@@ -150,17 +152,19 @@ def outputs(events: Sequence[Json]) -> dict[str, Any]:
     return left
 
 
-def _results(output: Json | None) -> list[dict[str, Any] | None]:
-    """What every server said in a step."""
-    return [one["result"] for one in output["Output"]["results"]] if output and output.get("Output") else []
+def _results(left: Json, step: str) -> list[dict[str, Any]]:
+    """[{"server", "result"}] of a step; none as long as its servers have not answered."""
+    told: Json = left.get(AWAITS + step) or left.get(step) or {}
+    return list(told.get("results", []))
 
 
-def _first(output: Json | None) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """What the first server said in a step, and which command and server that was."""
-    if not output or not output.get("Output"):
-        return None, {}
-    [result, *_] = output["Output"]["results"]
-    return result["result"], {"command": output["Output"]["commandId"], "server": result["server"]}
+def _ran(left: Json) -> dict[str, Any] | None:
+    """What the server said that migrated, and which command and server that was."""
+    results = _results(left, MIGRATE)
+    if not results or not results[0]["result"]:
+        return None
+    command = (left.get(AWAITS + MIGRATE) or left[MIGRATE])["commandId"]
+    return {**results[0]["result"], "command": command, "server": results[0]["server"]}
 
 
 def _begun(children: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ SlipwayError
 ├── TierFailed          → deploy_tier fails; with `needsAPerson` in its details the release ends FailedDirty
 ├── CertificateRefused  → deploy_tier fails
 ├── DatabaseRefused     → release fails clean
-├── CommandFailed       → run_command or roll_out fails; with servers changed, the release rolls back
+├── CommandFailed       → the release or its roll_out fails; with servers changed, it rolls back
 ├── CapacityMissing     → roll_out fails before it takes the servers out; the release rolls back
 ├── VerificationFailed  → the release rolls back
 ├── CheckFailed         → raised by check_drift alone; its alarm goes off

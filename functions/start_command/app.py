@@ -1,4 +1,5 @@
-"""States StartCommand and Activate: run one step on a number of servers."""
+"""The states that are named after a step (Stage, Configure, Migrate, Activate, Report): run it on a number of
+servers."""
 
 import math
 import os

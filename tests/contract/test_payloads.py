@@ -100,7 +100,7 @@ def test_a_function_is_given_the_fields_that_it_reads(function: str) -> None:
         assert read <= payload.keys(), f"{function} reads {read - payload.keys()}, which nobody gives it"
 
 
-@pytest.mark.parametrize("machine", ["DeployTier", "RunCommand", "RollOut"])
+@pytest.mark.parametrize("machine", ["DeployTier", "AwaitCommand", "RollOut"])
 def test_a_child_is_given_the_fields_that_it_reads(machine: str) -> None:
     shipped = definition(machine)
     start = shipped["States"][shipped["StartAt"]]
@@ -116,7 +116,7 @@ def test_a_child_is_given_the_fields_that_it_reads(machine: str) -> None:
 def test_children_are_named_after_their_parent_and_what_they_are_for() -> None:
     """Names that people find, and a start that is tried again starts nothing twice."""
     every = [
-        state for machine in ("DeployTier", "RunCommand", "RollOut", "CleanUp") for state in nested(machine)
+        state for machine in ("DeployTier", "AwaitCommand", "RollOut", "CleanUp") for state in nested(machine)
     ]
     pattern = r'\{% \$substring\(\$states\.context\.Execution\.Name, 0, 60\) & "-([a-z-]{1,19})" %\}'
     names = [re.fullmatch(pattern, state["Arguments"]["Name"]) for state in every]

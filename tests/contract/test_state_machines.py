@@ -47,6 +47,7 @@ FIELDS = {
     # Succeed; Arguments, Assign and Output of Parallel.
     "Task": COMMON | {"Resource", "Arguments", "TimeoutSeconds", "Retry", "Catch"},
     "Choice": {"Type", "Comment", "Choices", "Default", "Assign"},
+    "Pass": COMMON,
     "Wait": COMMON | {"Seconds"},
     "Parallel": {"Type", "Comment", "Branches", "Catch", "Next"},
     "Map": {"Type", "Comment", "Items", "MaxConcurrency", "ItemProcessor", "Next"},
@@ -332,13 +333,16 @@ def longest(machine: str, state: Json) -> int:
 
 
 def waits_of(machine: str, scope: Json) -> int:
-    """The deadlines of a scope's own waits, added up; each is given once, in an Assign."""
-    assigned = " ".join(
-        text for state in scope["States"].values() for text in strings(state.get("Assign", {}))
-    )
-    return sum(
-        seconds(machine, name) for name in re.findall(r"\$millis\(\) \+ 1000 \* \$\{(\w+)\}", assigned)
-    )
+    """The deadlines of a scope's own waits, added up; each is given in an Assign, on either of two ways to the
+    wait if there are two."""
+    pattern = re.compile(r"\$millis\(\) \+ 1000 \* \$\{(\w+)\}")
+    given = {
+        (variable, name)
+        for state in scope["States"].values()
+        for variable, text in state.get("Assign", {}).items()
+        for name in pattern.findall(str(text))
+    }
+    return sum(seconds(machine, name) for _, name in given)
 
 
 def test_a_release_has_time_for_all_that_it_waits_for() -> None:
@@ -359,12 +363,12 @@ def test_a_tear_down_has_time_for_all_that_it_waits_for() -> None:
 
 
 def test_a_command_has_time_for_the_longest_step() -> None:
-    states = dict(states_of(definition("RunCommand")))
-    calls = longest("RunCommand", states["StartCommand"]) + longest("RunCommand", states["CheckCommand"])
-    margin = seconds("RunCommand", "DeliverySeconds") + calls + seconds("RunCommand", "PollSeconds")
+    states = dict(states_of(definition("AwaitCommand")))
+    calls = longest("AwaitCommand", states["CheckCommand"])
+    margin = seconds("AwaitCommand", "DeliverySeconds") + calls + seconds("AwaitCommand", "PollSeconds")
     slowest = max(map(time_of, DOCUMENTS))
-    assert definition("RunCommand")["TimeoutSeconds"] >= slowest + margin
-    for state in nested("RunCommand"):
+    assert definition("AwaitCommand")["TimeoutSeconds"] >= slowest + margin
+    for state in nested("AwaitCommand"):
         assert state["TimeoutSeconds"] >= state["Arguments"]["Input"]["timeoutSeconds"] + margin
 
 
@@ -415,21 +419,21 @@ def test_a_release_to_two_servers_with_unchanged_infrastructure_takes_at_most_80
     stand = standing(*OUTPUTS)
     execution = release(fleet(CompareTiers=stand))
     assert execution.status == "SUCCEEDED"
-    assert len(execution.path) == 57
+    assert len(execution.path) == 51
     asked = always(request(strategy="side_by_side"))
-    assert len(release(fleet(CompareTiers=stand, ValidateInput=asked)).path) == 53
-    assert "all executions together: 53, with drain 57" in machine_file("Release").read_text()
+    assert len(release(fleet(CompareTiers=stand, ValidateInput=asked)).path) == 47
+    assert "all executions together: 47, with drain 51" in machine_file("Release").read_text()
     planned = release(fleet())
     assert [planned.of(f"DeployTier/{tier.replace('_', '-')}")[-1] for tier in TIERS] == ["Unchanged"] * 6
-    assert len(planned.path) == 79
+    assert len(planned.path) == 73
 
 
-def test_the_same_input_again_takes_17_transitions_and_touches_nothing() -> None:
+def test_the_same_input_again_takes_15_transitions_and_touches_nothing() -> None:
     functions = fleet(ValidateInput=always(request(same=True)))
     execution = release(functions)
     assert execution.status == "SUCCEEDED"
-    assert len(execution.path) == 17
-    assert "with nothing to do: 17" in machine_file("Release").read_text()
+    assert len(execution.path) == 15
+    assert "with nothing to do: 15" in machine_file("Release").read_text()
 
 
 # --- errors -----------------------------------------------------------------------------------------------
@@ -673,9 +677,13 @@ def test_every_function_is_called_and_every_call_has_its_function() -> None:
 
 
 def test_a_state_and_its_function_have_one_name() -> None:
-    """Others call the same function a second time: their names say what for."""
+    """Others call the same function a second time: their names say what for. StartCommand starts the step
+    that a state is named after."""
     own = {name for _, name, state in all_states() if called(state) == name}
-    assert set(functions()) - own == set()
+    assert set(functions()) - own == {"StartCommand"}
+    for _, name, state in all_states():
+        if called(state) == "StartCommand":
+            assert name.removesuffix("Current").lower() == state["Arguments"]["Payload"]["step"]
     for name in functions():
         assert functions()[name]["Handler"] == f"{snake(name)}.app.handler"
         assert (FUNCTIONS / snake(name) / "app.py").is_file()
@@ -700,14 +708,27 @@ def test_every_tier_is_deployed_once() -> None:
 
 def commands() -> Iterator[tuple[str, Json, Any]]:
     """(step, parameters, seconds) of every start of a document."""
-    for state in nested("RunCommand"):
-        given = state["Arguments"]["Input"]
-        yield given["step"], given["parameters"], given["timeoutSeconds"]
-    for _, _, state in all_states():
-        if called(state) == "StartCommand" and "step" in state["Arguments"]["Payload"]:
+    for machine, _, state in all_states():
+        if called(state) == "StartCommand":
             given = state["Arguments"]["Payload"]
-            if not given["step"].startswith("{%"):
-                yield given["step"], given["parameters"], seconds("RollOut", "ActivateSeconds")
+            time = given["timeoutSeconds"]
+            if not isinstance(time, int):
+                time = seconds(machine, str(time).strip("{% $}"))
+            yield given["step"], given["parameters"], time
+
+
+def test_a_step_that_takes_long_is_waited_for_by_what_began_it() -> None:
+    """The same step, on the same servers, with the same time, under the name of its token."""
+    states = dict(states_of(definition("Release")))
+    waited = {name: state for name, state in states.items() if state in list(nested("AwaitCommand"))}
+    assert {name.removeprefix("Await") for name in waited} == {
+        name for name, state in states.items() if called(state) == "StartCommand"
+    }
+    for name, state in waited.items():
+        given, began = state["Arguments"]["Input"], states[name.removeprefix("Await")]["Arguments"]["Payload"]
+        for same in ("step", "servers", "timeoutSeconds"):
+            assert given[same] == began[same], name
+        assert began["token"].startswith(state["Arguments"]["Name"].removesuffix(" %}")), name
 
 
 def test_every_document_is_started_with_its_parameters_and_its_time() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from rehearsal import visit
+from slipway import clean_up
 from tests.rehearsal import sought
 from tests.rehearsal.rehearsed import Ended, Load, Planned, Rehearsed, eventually
 
@@ -333,10 +334,9 @@ def test_back_to_the_release_before_by_hand_and_forth_again(region: Rehearsed, s
 def staged_anew(region: Rehearsed, ended: Ended) -> list[str]:
     """Servers that fetched the release in that execution, though they had it."""
     states, ssm = region.client("stepfunctions"), region.client("ssm")
-    name = ended.arn.rsplit(":", 1)[-1]
-    machine = region.outputs["ReleaseStateMachineArn"].replace("slipway-release", "slipway-run-command")
-    child = machine.replace(":stateMachine:", ":execution:") + f":{name}-stage"
-    command = json.loads(states.describe_execution(executionArn=child)["output"])["commandId"]
+    pages = states.get_paginator("get_execution_history").paginate(executionArn=ended.arn)
+    left = clean_up.outputs([event for page in pages for event in page["events"]])
+    command = (left.get("AwaitStage") or left["Stage"])["commandId"]
     listed = ssm.list_command_invocations(CommandId=command, Details=True)["CommandInvocations"]
     assert listed
     outputs = {one["InstanceId"]: one["CommandPlugins"][-1]["Output"] for one in listed}

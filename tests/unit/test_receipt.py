@@ -21,7 +21,7 @@ from tests.unit.fakes import install
 
 START = datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)
 EXECUTION = "arn:aws:states:eu-central-1:123456789012:execution:slipway-release:run-1"
-CHILD = "arn:aws:states:eu-central-1:123456789012:execution:slipway-run-command:run-1-stage"
+CHILD = "arn:aws:states:eu-central-1:123456789012:execution:slipway-await-command:run-1-stage"
 
 
 def events(*told: tuple[float, str, dict[str, Any]]) -> list[dict[str, Any]]:

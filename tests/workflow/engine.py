@@ -30,7 +30,16 @@ from ministack.services import eventbridge, stepfunctions
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTION = "test"
-MACHINES = ("RunCommand", "DeployTier", "RollOut", "JoinHost", "CleanUp", "Release", "CheckDrift", "TearDown")
+MACHINES = (
+    "AwaitCommand",
+    "DeployTier",
+    "RollOut",
+    "JoinHost",
+    "CleanUp",
+    "Release",
+    "CheckDrift",
+    "TearDown",
+)
 _NAMES = {name: re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower() for name in MACHINES}
 STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 PREFIX = "arn:aws:lambda:us-east-1:000000000000:function:"
@@ -86,7 +95,7 @@ class Fault:
     """What befalls the calls of a task, from the `nth` time on that its state is entered.
 
     `calls`: how many of them; None: all, in whichever execution the state stands (of the machines that are
-    started for several things, DeployTier and RunCommand, the executions for the same thing). `done`: the
+    started for several things, DeployTier and AwaitCommand, the executions for the same thing). `done`: the
     effect takes place, only the answer is lost.
     """
 
@@ -142,7 +151,7 @@ class Execution:
     path: list[str]
 
     def of(self, machine: str) -> list[str]:
-        """The states of one execution, in order: `of("Release")`, `of("RunCommand/prepare")`."""
+        """The states of one execution, in order: `of("Release")`, `of("AwaitCommand/prepare")`."""
         return [state.split(".", 1)[1] for state in self.path if state.split(".", 1)[0] == machine]
 
     def machines(self) -> list[str]:
@@ -156,7 +165,7 @@ class Execution:
 
 
 def definition(machine: str) -> dict[str, Any]:
-    """The shipped definition of `Release`, `DeployTier`, `RunCommand`, or `RollOut`, unsubstituted."""
+    """The shipped definition of `Release`, `DeployTier`, `AwaitCommand`, or `RollOut`, unsubstituted."""
     loaded: dict[str, Any] = json.loads(_loaded(ROOT / "statemachine" / f"{_NAMES[machine]}.asl.yaml"))
     return loaded
 
@@ -537,7 +546,7 @@ def _state_of(mark: str) -> str:
     """The same for the same state in another execution for the same thing: of a roll-out, for any."""
     scope, state = mark.split(".", 1)
     machine, _, child = scope.partition("/")
-    return f"{machine}/{child}.{state}" if machine in ("DeployTier", "RunCommand") else f"{machine}.{state}"
+    return f"{machine}/{child}.{state}" if machine in ("DeployTier", "AwaitCommand") else f"{machine}.{state}"
 
 
 class _ImpatientTime:
@@ -588,6 +597,7 @@ _WRAPPED = (
 _ENTERING = (
     "_execute_task",
     "_execute_choice",
+    "_execute_pass",
     "_execute_wait",
     "_execute_parallel",
     "_execute_map",

@@ -55,7 +55,7 @@ MIGRATING = ["Migrate"]
 AFTER = ["RollOut", "Report", "VerifyRelease", "Verified?", "RecordRelease"]
 PLACES = [
     *(f"Release.{state}" for state in [*BEFORE, *MIGRATING, *AFTER]),
-    *("DeployTier/network.PlanTier", "RunCommand/stage.StartCommand", "RunCommand/migrate.StartCommand"),
+    "DeployTier/network.PlanTier",
     *(
         f"RollOut/roll-out.{name}"
         for name, state in states_of(definition("RollOut"))

@@ -44,8 +44,8 @@ BEGUN = ["ValidateInput", "PlanWanted?", "AcquireLock", "NotifyStarted", "SameAs
 COMPARED = [*BEGUN, "Preflight", "CompareTiers", "NetworkStands?"]
 BEFORE_FOUNDATIONS = [*COMPARED, "DeployNetwork", "Foundations"]
 TO_MIGRATIONS = [
-    *("LoadBalancerStands?", "DeployLoadBalancer", "Configure"),
-    *("MigrationWanted?", "MigrationsPending?"),
+    *("LoadBalancerStands?", "DeployLoadBalancer", "Configure", "Configured?"),
+    "MigrationsPending?",
 ]
 TO_ROLL_OUT = [*TO_MIGRATIONS, "RollOut"]
 WAVE = ["DrainServers", "Drained?", "Activate", "Activated?", "RestoreServers", "Healthy?"]
@@ -83,7 +83,7 @@ def main_path(execution: Execution) -> list[str]:
             "ServersReady?",
             "WaitForServers",
             "SuspendScaling",
-            "Stage",
+            *("Stage", "Staged?", "AwaitStage", "WebStaged"),
             "ServersTimedOut",
         ),
     }
@@ -119,6 +119,7 @@ def test_a_release_with_nothing_to_wait_for_walks_exactly_these_states() -> None
     assert execution.output == {"ending": "Succeeded", "release": "r2"}
     after = [
         "Report",
+        "Reported?",
         "VerifyRelease",
         "Verified?",
         "RecordRelease",
@@ -130,12 +131,11 @@ def test_a_release_with_nothing_to_wait_for_walks_exactly_these_states() -> None
     assert branch(execution, "DeployDatabase", "CheckDatabase", "DatabaseReady?", "CreateDatabase") == [
         *("DeployDatabase", "CheckDatabase", "DatabaseReady?", "CreateDatabase"),
     ]
-    web = ["DeployWeb", "CheckServers", "ServersReady?", "SuspendScaling", "Stage"]
+    web = ["DeployWeb", "CheckServers", "ServersReady?", "SuspendScaling", "Stage", "Staged?", "WebStaged"]
     assert branch(execution, *web) == web
     for tier in ("network", "certificate", "database", "storage", "web", "load-balancer"):
         assert execution.of(f"DeployTier/{tier}") == ["PlanTier", "Planned?", "Unchanged"]
-    for step in ("stage", "configure", "report"):
-        assert execution.of(f"RunCommand/{step}") == ["StartCommand", "Completed?", "Completed"]
+    assert not [machine for machine in execution.machines() if machine.startswith("AwaitCommand")]
     assert execution.of("RollOut/roll-out") == ["AnyWave?", *WAVE, *WAVE, "RolledOut"]
     assert events(functions) == ["release started", "succeeded"]
 
@@ -194,9 +194,19 @@ def test_a_first_release_waits_for_everything_and_has_no_old_one() -> None:
     again = ["WaitForTier", "Applied?", "CheckTier", "Deployed?", "Deployed"]
     assert execution.of("DeployTier/network") == [*applied, *again]
     assert execution.of("DeployTier/certificate") == [*applied, "CheckCertificate", "RecordMissing?", *again]
-    assert execution.of("RunCommand/stage") == [
-        *("StartCommand", "Completed?", "WaitForCommand", "CheckCommand", "Completed?"),
-        *("WaitForCommand", "CheckCommand", "Completed?", "Completed"),
+    for step in ("stage", "configure", "report"):
+        assert execution.of(f"AwaitCommand/{step}") == [
+            *("WaitForCommand", "CheckCommand", "Completed?"),
+            *("WaitForCommand", "CheckCommand", "Completed?", "Completed"),
+        ]
+    assert branch(execution, "Stage", "Staged?", "AwaitStage", "WebStaged") == [
+        *("Stage", "Staged?", "AwaitStage", "WebStaged"),
+    ]
+    assert branch(execution, "Configure", "Configured?", "AwaitConfigure", "MigrationsPending?") == [
+        *("Configure", "Configured?", "AwaitConfigure", "MigrationsPending?"),
+    ]
+    assert branch(execution, "Report", "Reported?", "AwaitReport", "VerifyRelease")[:4] == [
+        *("Report", "Reported?", "AwaitReport", "VerifyRelease"),
     ]
     assert execution.of("RollOut/roll-out") == [
         "AnyWave?",
@@ -272,9 +282,27 @@ def test_without_a_migration_none_is_run() -> None:
     execution = release(functions)
 
     assert execution.status == "SUCCEEDED"
-    assert not {"MigrationsPending?", "Migrate", "CreateRestorePoint"} & set(execution.of("Release"))
+    assert not {"Migrate", "CreateRestorePoint"} & set(execution.of("Release"))
     assert "migrate" not in {step for step, _ in steps(functions)}
     assert asked(functions) == "none"
+
+
+def test_a_migration_that_takes_long_is_waited_for_and_recorded() -> None:
+    at_once = pending("20261108080000")
+    functions = fleet(
+        StartCommand=when(lambda payload: payload["step"] == "migrate", running, at_once),
+        CheckCommand=then(running, at_once),
+    )
+    execution = release(functions)
+
+    assert execution.status == "SUCCEEDED", execution.cause
+    assert branch(execution, "Migrate", "Migrated?", "AwaitMigrate", "RollOut") == [
+        *("Migrate", "Migrated?", "AwaitMigrate", "RollOut"),
+    ]
+    assert [step for step, _ in steps(functions)].count("migrate") == 1
+    (recorded,) = functions.payloads("RecordRelease")
+    assert recorded["migrations"]["ran"]["migrations"] == ["20261108080000"]
+    assert recorded["migrations"]["ran"]["command"] == "command-1"
 
 
 def test_pending_migrations_run_once_after_a_restore_point_and_before_any_server_changes() -> None:
@@ -282,8 +310,8 @@ def test_pending_migrations_run_once_after_a_restore_point_and_before_any_server
     execution = release(functions)
 
     assert execution.status == "SUCCEEDED"
-    made = ["CreateRestorePoint", "RestorePointReady?", "Migrate", "RollOut"]
-    assert main_path(execution)[len(BEFORE_FOUNDATIONS) :][: len(TO_MIGRATIONS) + 4] == [
+    made = ["CreateRestorePoint", "RestorePointReady?", "Migrate", "Migrated?", "RollOut"]
+    assert main_path(execution)[len(BEFORE_FOUNDATIONS) :][: len(TO_MIGRATIONS) + 5] == [
         *TO_MIGRATIONS,
         *made,
     ]
@@ -505,7 +533,7 @@ def test_a_certificate_goes_on_waiting_when_nobody_could_be_told() -> None:
 # --- the same input again ----------------------------------------------------------------------------------
 
 CONFIRMED = [
-    *("CheckCurrentServers", "CurrentServersReady?", "ReportCurrent"),
+    *("CheckCurrentServers", "CurrentServersReady?", "ReportCurrent", "CurrentReported?"),
     *("VerifyCurrent", "Unchanged?", "RecordUnchanged"),
 ]
 
@@ -535,7 +563,9 @@ def test_a_remedy_looks_at_everything(as_on_aws: bool) -> None:
     assert "CheckCurrentServers" not in execution.of("Release")
     path = main_path(execution)
     start = path.index("Configure")
-    assert path[start : start + 4] == ["Configure", "MigrationWanted?", "RemedyStanding", "RollOut"]
+    assert path[start : start + 5] == [
+        *("Configure", "Configured?", "MigrationsPending?", "RemedyStanding", "RollOut")
+    ]
     assert [payload["remedy"] for payload in functions.payloads("PlanTier")] == [True] * 6
     (remedied,) = functions.payloads("RemedyStanding")
     assert remedied["outputs"] == OUTPUTS
@@ -834,22 +864,15 @@ def explanation(told: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_command_that_never_ends_fails_at_its_deadline() -> None:
-    functions = fleet(StartCommand=running, CheckCommand=running)
+    functions = fleet(CheckCommand=running)
     with Engine(functions, as_on_aws=False, seconds={"DeliverySeconds": "0.2"}).running() as engine:
         execution = engine.run(
-            {
-                "lock": {"environment": "arable", "fence": 1},
-                "environment": "arable",
-                "step": "stage",
-                "servers": ["i-1"],
-                "parameters": {},
-                "timeoutSeconds": 0,
-            },
-            machine="RunCommand",
+            {"step": "stage", "servers": ["i-1"], "command": running({}), "timeoutSeconds": 0},
+            machine="AwaitCommand",
         )
 
     assert (execution.status, execution.error) == ("FAILED", "DeadlinePassed")
-    assert execution.path[-2:] == ["RunCommand.Completed?", "RunCommand.CommandTimedOut"]
+    assert execution.path[-2:] == ["AwaitCommand.Completed?", "AwaitCommand.CommandTimedOut"]
     assert "i-1" in execution.cause["where"]
 
 

@@ -13,7 +13,7 @@ from tests.workflow.sweep.faults import troubles
 
 # Of the machines that are started for several things, those in which their states are looked at.
 STEPS = {
-    "RunCommand": ("migrate", "configure", "report"),
+    "AwaitCommand": ("migrate", "configure", "report"),
     "DeployTier": ("web", "certificate"),
 }
 # The tear-down, and what of the clean-up only that comes to, is swept by tests/workflow/test_tear_down.py.

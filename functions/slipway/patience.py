@@ -12,20 +12,22 @@ Seen = TypeVar("Seen")
 
 @dataclass(frozen=True)
 class Patience:
-    """Looks for up to `seconds`; the pauses grow from `first` to `longest` seconds, each an eighth of what
+    """Looks for up to `seconds`; the pauses grow from `first` to `longest` seconds, each by an eighth of what
     has passed: so much later, at most, is an end seen.
 
     20 s: a function's time-out is 60 s, of which botocore's own retries of the last look may need the rest.
     """
 
     seconds: float = 20.0
-    first: float = 0.25
-    longest: float = 1.5
+    first: float = 0.1
+    longest: float = 1.0
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
 DEFAULT = Patience()
+# While servers are out of the load balancer: each late look keeps them out for longer.
+OUT_OF_SERVICE = Patience(longest=0.5)
 
 
 def linger(look: Callable[[], Seen], enough: Callable[[Seen], bool], patience: Patience = DEFAULT) -> Seen:

@@ -8,7 +8,7 @@ from typing import Any
 from slipway import servers as fleet
 from slipway.aws import elb
 from slipway.errors import CapacityMissing, VerificationFailed
-from slipway.patience import DEFAULT, Patience, linger
+from slipway.patience import OUT_OF_SERVICE, Patience, linger
 
 Target = dict[str, str]
 
@@ -16,7 +16,7 @@ Target = dict[str, str]
 MOST_TOLD = 20
 
 
-def drain(group: str, servers: Sequence[str], seconds: int, patience: Patience = DEFAULT) -> dict[str, Any]:
+def drain(group: str, servers: Sequence[str], seconds: int, patience: Patience = OUT_OF_SERVICE) -> dict[str, Any]:
     """Takes servers out; connections that they have may go on for `seconds`. Answers what `check_drained`
     answers; raises CapacityMissing if nobody would be left to serve."""
     _assure_others(states(elb.health(group)), servers)
@@ -41,7 +41,7 @@ def _assure_others(found: Sequence[Target], servers: Sequence[str]) -> None:
     )
 
 
-def check_drained(group: str, servers: Sequence[str], patience: Patience = DEFAULT) -> dict[str, Any]:
+def check_drained(group: str, servers: Sequence[str], patience: Patience = OUT_OF_SERVICE) -> dict[str, Any]:
     """{"status": "drained" | "draining"}."""
     draining = linger(lambda: _draining(group, servers), lambda seen: not seen, patience)
     return {"status": "draining" if draining else "drained"}
@@ -54,7 +54,7 @@ def _draining(group: str, servers: Sequence[str]) -> list[str]:
     return [server for server in servers if listed.get(server, "unused") != "unused"]
 
 
-def restore(group: str, servers: Sequence[str], patience: Patience = DEFAULT) -> dict[str, Any]:
+def restore(group: str, servers: Sequence[str], patience: Patience = OUT_OF_SERVICE) -> dict[str, Any]:
     """Puts servers back; those that are in stay in. Answers what `check` answers; raises VerificationFailed
     if some do not run any more, with the others back."""
     gone = fleet.gone(servers)
@@ -87,7 +87,7 @@ def _register(group: str, servers: Sequence[str]) -> list[str]:
     return [lost for server in servers for lost in _register(group, [server])]
 
 
-def check(group: str, servers: Sequence[str], patience: Patience = DEFAULT) -> dict[str, Any]:
+def check(group: str, servers: Sequence[str], patience: Patience = OUT_OF_SERVICE) -> dict[str, Any]:
     """{"status": "healthy" | "waiting", "targets": [{"server", "state", "reason"}] of these servers that are
     not healthy}; of those that have left their group since nothing is expected."""
     found = linger(lambda: _unhealthy(group, servers), lambda seen: not seen, patience)

@@ -1,4 +1,4 @@
-"""The states that are named after a step (Stage, Configure, Migrate, Activate, Report): run it on a number of
+"""States Stage, Configure, Migrate, Activate and Report, each named after the step that it runs: begins it on a number of
 servers."""
 
 import math

@@ -183,7 +183,7 @@ def test_throttling_is_tried_again_by_the_state(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_slow_change_sets_are_found_again_and_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = CloudFormation(looks=30)
+    fake = CloudFormation(looks=40)
     install(monkeypatch, cloudformation=fake)
     first = previews.ask(asked(), patience())
     assert first["status"] == "previewing"

@@ -168,7 +168,7 @@ def test_plan_asked_again_finds_its_own(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_plan_of_a_slow_change_set_asks_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = use(monkeypatch, CloudFormation("CREATE_COMPLETE", looks=50))
+    fake = use(monkeypatch, CloudFormation("CREATE_COMPLETE", looks=75))
     assert stacks.plan(wanted(), patience())["status"] == "planning"
     assert stacks.plan(wanted(), patience())["status"] == "planning"
     assert stacks.plan(wanted(), patience())["status"] == "planned"

@@ -71,7 +71,7 @@ def test_drain_lingers_until_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_long_drain_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, LoadBalancer(draining=30))
+    use(monkeypatch, LoadBalancer(draining=45))
     assert targets.drain("g", ["i-1"], 30, patience()) == {"status": "draining"}
     assert targets.check_drained("g", ["i-1"], patience()) == {"status": "drained"}
 
@@ -96,7 +96,7 @@ def test_restore_lingers_until_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restore_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, LoadBalancer(warming=30))
+    use(monkeypatch, LoadBalancer(warming=45))
     assert targets.restore("g", ["i-1"], patience())["status"] == "waiting"
     assert targets.check("g", ["i-1"], patience())["status"] == "healthy"
 

@@ -28,7 +28,10 @@ MOST_TOLD = 20
 # Characters of a server's own words in a failure: as many as a document's own reason has.
 MOST_SAID = 500
 # The steps of documents that have several (hosts/<document>.yaml); one alone is called as its document is.
-STEPS: Mapping[str, Sequence[str]] = {"stage": ("prepare", "stage"), "configure": ("configure", "pending")}
+STEPS: Mapping[str, Sequence[str]] = {
+    "stage": ("prepare", "stage"),
+    "configure": ("configure", "pending", "warm"),
+}
 # What the comment of a release's commands begins with.
 SENDER = "slipway"
 # Between the ids of the commands that a step on more servers is sent as.

@@ -333,8 +333,8 @@ def longest(machine: str, state: Json) -> int:
 
 
 def waits_of(machine: str, scope: Json) -> int:
-    """The deadlines of a scope's own waits, added up; each is given in an Assign, on either of two ways to the
-    wait if there are two."""
+    """The deadlines of a scope's own waits, added up; each is given in an Assign, or on either of two ways in
+    one."""
     pattern = re.compile(r"\$millis\(\) \+ 1000 \* \$\{(\w+)\}")
     given = {
         (variable, name)

@@ -26,7 +26,7 @@ import pytest
 
 from rehearsal.machines import cgroups, gemfile_lock, namespace
 from rehearsal.visit import Response, Site, read_back, write_post
-from tests.rehearsal.hosts_world import DATABASE_NAME, REGION, Door, Ran, World
+from tests.rehearsal.hosts_world import DATABASE_NAME, REGION, SERVER, Door, Ran, World
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = Path(__file__).parent / "overlays"
@@ -577,6 +577,68 @@ def test_the_warm_one_ends_by_itself(world: World) -> None:
     assert world.http("GET", "/up").body == b"up r1\n"
     good(run(world, "activate", "r2"), changed=True, before="r1", release="r2", strategy="drain")
     until(lambda: sorted(slots(world)[:2]) == alone, lambda: slots(world))
+
+
+def warm(world: World, release: str, on: str = SERVER) -> Ran:
+    """Start it beside what serves, where this server is to."""
+    return world.document("warm", {"Application": ARABLE, "Release": release, "WarmOn": on})
+
+
+def process(world: World) -> bytes:
+    """Of the slot that nginx does not send to."""
+    other = {"a": "b", "b": "a"}[slots(world)[2]]
+    return world.shell(f"systemctl show -p MainPID --value arable@{other}").stdout.strip()
+
+
+def test_a_release_is_started_before_it_is_activated(world: World) -> None:
+    good(run(world, "pending", "r1"), pending=[])
+    good(warm(world, "r1"), changed=True, begun=True)
+    assert world.http("GET", "/up").body == b"up r2\n"
+    started = process(world)
+    assert started != b"0"
+    good(run(world, "pending", "r1"), pending=[])
+    good(warm(world, "r1"), changed=False, begun=True)
+    timer = world.shell("systemctl show -p ActiveState slipway-settle-arable.timer").stdout.split()
+    assert timer == [b"ActiveState=active"], "if nobody activates it, it ends by itself"
+    with pelted(world) as answers:
+        good(beside(world, "r1"), changed=True, before="r2", release="r1")
+    assert {status for status, _ in answers} == {200}, Counter(answers)
+    serves = world.shell("systemctl show -p MainPID --value arable@$(cat /var/www/arable/shared/slot)")
+    assert serves.stdout.strip() == started, "it is not started a second time"
+    good(run(world, "activate", "r2"), changed=True, before="r1", release="r2", strategy="drain")
+    until(lambda: sorted(slots(world)[:2]) == ["active", "inactive"], lambda: slots(world))
+
+
+def test_nothing_is_started_that_something_might_be_against(world: World) -> None:
+    good(warm(world, "r1"), changed=False, begun=False)  # nobody has said that no migration is pending
+    good(run(world, "pending", "r1"), pending=[])
+    for others in ("none", "i-0aaaaaaaaaaaaaaaa", "i-0aaaaaaaaaaaaaaaa,i-0bbbbbbbbbbbbbbbb"):
+        good(warm(world, "r1", others), changed=False, begun=False)
+    good(run(world, "pending", "r2"), pending=[])
+    good(warm(world, "r1"), changed=False, begun=False)  # that was of another release
+    good(warm(world, "r2"), changed=False, begun=False)  # it serves
+    world.sql("DELETE FROM arable.schema_migrations WHERE version = '20261101090001'")
+    try:
+        good(run(world, "pending", "r1"), pending=["20261101090001"])
+        good(warm(world, "r1"), changed=False, begun=False)
+    finally:
+        world.sql("INSERT INTO arable.schema_migrations VALUES ('20261101090001')")
+    assert sorted(slots(world)[:2]) == ["active", "inactive"]
+
+
+def test_a_bad_release_that_was_started_before_is_never_served(world: World) -> None:
+    good(run(world, "pending", "unhealthy"), pending=[])
+    good(warm(world, "unhealthy"), changed=True, begun=True)
+    with pelted(world) as answers:
+        bad(
+            beside(world, "unhealthy"),
+            "/up answers 500",
+            "release r2 runs again",
+            release="r2",
+            restored=True,
+        )
+    assert set(answers) == {(200, "r2")}
+    until(lambda: sorted(slots(world)[:2]) == ["active", "inactive"], lambda: slots(world))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ USD_PER_TRANSITION = 0.025 / 1000
 
 # Transitions of a release to two servers whose tiers stay as they are (statemachine/release.asl.yaml counts
 # them), and seconds that one takes on small servers; both only until there is a receipt to go by.
-TRANSITIONS, SECONDS = 57, 180
+TRANSITIONS, SECONDS = 51, 180
 
 # A look at something that is waited for lingers 20 s and costs three transitions.
 SECONDS_PER_LOOK, TRANSITIONS_PER_LOOK = 20, 3

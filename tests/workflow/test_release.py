@@ -162,6 +162,43 @@ def test_one_server_alone_asks_which_migrations_are_pending() -> None:
     assert recorded["migrations"]["found"]["pending"] == []
 
 
+def warmed(functions: Functions) -> str:
+    """The servers that were to start the release before their turn."""
+    [given] = [one["parameters"] for one in functions.payloads("StartCommand") if one["step"] == "configure"]
+    return str(given["WarmOn"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "servers", "expected"),
+    [
+        ({"strategy": "side_by_side"}, ("i-1", "i-2"), "i-1"),  # the first wave
+        ({"strategy": "drain"}, ("i-1", "i-2"), "none"),
+        ({"strategy": "side_by_side", "migrate": False}, ("i-1", "i-2"), "none"),
+        ({"strategy": "side_by_side", "remedy": True}, ("i-1", "i-2"), "none"),
+    ],
+)
+def test_the_first_wave_starts_the_release_before_its_turn(
+    asked: dict[str, Any], servers: tuple[str, ...], expected: str
+) -> None:
+    functions = fleet(servers, ValidateInput=always(request(**asked)))
+    assert release(functions).status == "SUCCEEDED"
+    assert warmed(functions) == expected
+
+
+@pytest.mark.parametrize("number", [2, 50, 51])
+def test_a_first_wave_of_many_starts_it_as_long_as_one_command_reaches_them(number: int) -> None:
+    servers = tuple(f"i-{n}" for n in range(number))
+    at_once = {"status": "ready", "servers": [{"id": name} for name in servers], "detail": "", "joining": []}
+    wave = [{"servers": list(servers)}]
+    functions = fleet(
+        servers,
+        ValidateInput=always(request(strategy="side_by_side")),
+        CheckServers=always({**at_once, "waves": wave, "drainWaves": wave}),
+    )
+    assert release(functions).status == "SUCCEEDED"
+    assert warmed(functions) == (",".join(servers) if number <= 50 else "none")
+
+
 def test_a_first_release_waits_for_everything_and_has_no_old_one() -> None:
     functions = fleet(
         ValidateInput=always(request(previous=None)),

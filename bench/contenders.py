@@ -114,7 +114,7 @@ def ended(arn: str) -> None:
     """Wait for the end of an execution. Not more is asked meanwhile: looking on is no part of a release."""
     states = boto3.client("stepfunctions")
     while states.describe_execution(executionArn=arn)["status"] == "RUNNING":
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ Seen = TypeVar("Seen")
 
 @dataclass(frozen=True)
 class Patience:
-    """Looks for up to `seconds`; the pauses grow from `first` to `longest` seconds, each by an eighth of what
+    """Looks for up to `seconds`; the pauses grow from `first` to `longest` seconds, each a tenth of what
     has passed: so much later, at most, is an end seen.
 
     20 s: a function's time-out is 60 s, of which botocore's own retries of the last look may need the rest.
@@ -39,4 +39,4 @@ def linger(look: Callable[[], Seen], enough: Callable[[Seen], bool], patience: P
         if enough(seen) or patience.clock() + pause > ends:
             return seen
         patience.sleep(pause)
-        pause = min(pause * 1.15, patience.longest)
+        pause = min(pause * 1.1, patience.longest)

@@ -27,7 +27,7 @@ class Patience:
 
 DEFAULT = Patience()
 # While servers are out of the load balancer: each late look keeps them out for longer.
-OUT_OF_SERVICE = Patience(longest=0.5)
+OUT_OF_SERVICE = Patience(longest=0.25)
 
 
 def linger(look: Callable[[], Seen], enough: Callable[[Seen], bool], patience: Patience = DEFAULT) -> Seen:

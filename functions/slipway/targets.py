@@ -16,7 +16,9 @@ Target = dict[str, str]
 MOST_TOLD = 20
 
 
-def drain(group: str, servers: Sequence[str], seconds: int, patience: Patience = OUT_OF_SERVICE) -> dict[str, Any]:
+def drain(
+    group: str, servers: Sequence[str], seconds: int, patience: Patience = OUT_OF_SERVICE
+) -> dict[str, Any]:
     """Takes servers out; connections that they have may go on for `seconds`. Answers what `check_drained`
     answers; raises CapacityMissing if nobody would be left to serve."""
     _assure_others(states(elb.health(group)), servers)

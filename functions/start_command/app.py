@@ -1,4 +1,4 @@
-"""States Stage, Configure, Migrate, Activate and Report, each named after the step that it runs: begins it on a number of
+"""States Stage, Configure, Migrate, Activate and Report: run the step that each is named after on a number of
 servers."""
 
 import math

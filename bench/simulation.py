@@ -384,8 +384,9 @@ def real(handler: str) -> Answer:
 def made_up(cloud: Cloud, clock: Clock) -> Iterator[None]:
     """Functions meet `cloud` instead of AWS, and their pauses are the clock's."""
     setattr(boto3, "client", cloud.client)  # noqa: B010
-    for name, value in (("clock", clock), ("sleep", clock.sleep)):
-        object.__setattr__(patience.DEFAULT, name, value)
+    for waits in (patience.DEFAULT, patience.OUT_OF_SERVICE):
+        object.__setattr__(waits, "clock", clock)
+        object.__setattr__(waits, "sleep", clock.sleep)
     lock.assure = lambda held: None
     yield
 

@@ -164,6 +164,10 @@ class Estate:
             given[name] = outputs[before][name]
         return given
 
+    def ready_at_once(self, *what: object) -> None:
+        """These are not waited for, whatever else is: servers, site, (agent, server)."""
+        self._left |= dict.fromkeys(what, 0)
+
     def by_hand(self, tier: str, **changes: Any) -> None:
         """Somebody changes a tier's stack without Slipway: its `version` (template), what it was `given`
         (parameters) or its `tags`."""

@@ -303,6 +303,7 @@ def test_servers_are_told_names_and_addresses_and_no_secret() -> None:
         "Secrets": {"API_KEY": "slipway/arable/api-key"},
         "Release": "r2",
         "PendingOn": "i-1",
+        "WarmOn": "none",
     }
 
 

@@ -54,6 +54,12 @@ def _same(estate: Estate) -> None:
     estate.became_current("r2")
 
 
+def _same_slowly(estate: Estate) -> None:
+    """Everything is as it should be, but the servers take long to say so."""
+    _same(estate)
+    estate.ready_at_once("servers", "site", *(("agent", server) for server in estate.servers))
+
+
 def _remedy(estate: Estate) -> None:
     """Of the release that serves; the servers' role was given a policy, their group a rule."""
     _same(estate)
@@ -165,6 +171,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
     "first": Scenario("a first release", _changed, previous=None, looks=1),
     "same": Scenario("the same input again", _same),
+    "same, slowly": Scenario("the same input again; servers have to be waited for", _same_slowly, looks=1),
     "remedy": Scenario("what was changed by hand is put back", _remedy),
     "bad": Scenario(
         "a release that the second server cannot activate: it is rolled back", _bad(("r2", "i-2"))

@@ -17,6 +17,7 @@ import boto3
 
 from rehearsal import host, release, visit
 from rehearsal.machines import cgroups
+from slipway import clean_up
 from tools.watch import watch
 
 STATE = host.STATE / "tests"
@@ -110,6 +111,19 @@ class Rehearsed:
         )
         made["environment"]["web"] |= web
         return made
+
+    def told(self, ended: Ended, state: str) -> dict[str, Any]:
+        """What the last step said of the command that the release began in a state, by server."""
+        pages = self.client("stepfunctions").get_paginator("get_execution_history")
+        events = [event for page in pages.paginate(executionArn=ended.arn) for event in page["events"]]
+        left = clean_up.outputs(events)
+        command = (left.get(f"Await{state}") or left[state])["commandId"]
+        listed = self.client("ssm").list_command_invocations(CommandId=command, Details=True)
+        outputs = {
+            one["InstanceId"]: one["CommandPlugins"][-1]["Output"] for one in listed["CommandInvocations"]
+        }
+        assert outputs
+        return {server: json.loads(output.splitlines()[0]) for server, output in outputs.items()}
 
     def release(self, given: dict[str, Any], meanwhile: Callable[[str], None] | None = None) -> Ended:
         """Execute to the end, whatever it is. `meanwhile` is given the execution's ARN on another thread."""

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from rehearsal import visit
-from slipway import clean_up
 from tests.rehearsal import sought
 from tests.rehearsal.rehearsed import Ended, Load, Planned, Rehearsed, eventually
 
@@ -319,9 +318,6 @@ def test_back_to_the_release_before_by_hand_and_forth_again(region: Rehearsed, s
         assert region.site().get("/up").headers["X-Slipway-Release"] == ended.receipt["release"]["id"]
         assert ended.walked <= 80
         assert staged_anew(region, ended) == []
-        first_wave, *others = [wave["servers"] for wave in ended.receipt["plan"]["waves"]]
-        assert others
-        assert started_before_their_turn(region, ended) == first_wave
         return ended
 
     back = released("previous")
@@ -336,24 +332,7 @@ def test_back_to_the_release_before_by_hand_and_forth_again(region: Rehearsed, s
 
 def staged_anew(region: Rehearsed, ended: Ended) -> list[str]:
     """Servers that fetched the release in that execution, though they had it."""
-    return [server for server, said in told(region, ended, "Stage").items() if said["changed"]]
-
-
-def started_before_their_turn(region: Rehearsed, ended: Ended) -> list[str]:
-    """Servers that had the release started before it was activated there."""
-    return sorted(server for server, said in told(region, ended, "Configure").items() if said["begun"])
-
-
-def told(region: Rehearsed, ended: Ended, state: str) -> dict[str, Any]:
-    """What the last step said of the command that the release began in a state, by server."""
-    pages = region.client("stepfunctions").get_paginator("get_execution_history")
-    events = [event for page in pages.paginate(executionArn=ended.arn) for event in page["events"]]
-    left = clean_up.outputs(events)
-    command = (left.get(f"Await{state}") or left[state])["commandId"]
-    listed = region.client("ssm").list_command_invocations(CommandId=command, Details=True)
-    outputs = {one["InstanceId"]: one["CommandPlugins"][-1]["Output"] for one in listed["CommandInvocations"]}
-    assert outputs
-    return {server: json.loads(output.splitlines()[0]) for server, output in outputs.items()}
+    return [server for server, said in region.told(ended, "Stage").items() if said["changed"]]
 
 
 # Releases that must fail, and what serves afterwards

@@ -158,5 +158,9 @@ def test_of_two_releases_that_are_started_at_once_one_is_made(region: Rehearsed,
     assert refused.explanation["details"]["holder"] == made.arn
     not_hurt(region, seen, {serving, made.given["release"]["id"]})
     assert served(region) == {made.given["release"]["id"]}
+    first_wave, *others = [wave["servers"] for wave in made.receipt["plan"]["waves"]]
+    assert others
+    begun = [server for server, said in region.told(made, "Configure").items() if said["begun"]]
+    assert begun == first_wave, "they start it before their turn, and no other"
     all_healthy(region)
     assert "holder" not in item(region, "LOCK")

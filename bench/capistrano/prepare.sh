@@ -14,7 +14,7 @@ install -d -m 700 -o deploy -g deploy /home/deploy/.ssh
 install -m 600 -o deploy -g deploy /dev/stdin /home/deploy/.ssh/authorized_keys <<<"$key"
 echo 'deploy ALL=(root) NOPASSWD: /usr/bin/systemctl restart arable-cap' >/etc/sudoers.d/deploy
 
-for folder in '' releases shared shared/config shared/.bundle shared/log shared/tmp shared/tmp/pids shared/storage; do
+for folder in '' releases shared shared/config shared/.bundle shared/log shared/tmp shared/tmp/cache shared/tmp/pids shared/storage; do
   install -d -o deploy -g deploy "$root/$folder"
 done
 install -m 640 -g deploy /var/www/arable/shared/database.yml "$root/shared/config/database.yml"

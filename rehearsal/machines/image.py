@@ -29,7 +29,7 @@ SYSTEM = ["systemd", "systemd-sysv", "dbus", "iproute2", "procps", "ca-certifica
 TOOLS = ["tar", "gzip", "xz-utils", "logrotate", "python3"]
 WEB = [
     "nginx-light", "ruby", "bundler", "ruby-rails", "ruby-railties", "ruby-sprockets-rails", "puma",
-    "ruby-mysql2", "ruby-aws-sdk-s3",
+    "ruby-bootsnap", "ruby-mysql2", "ruby-aws-sdk-s3",
 ]  # fmt: skip
 DATABASE = ["mariadb-server", "mariadb-client"]
 LOAD_BALANCER = ["haproxy"]

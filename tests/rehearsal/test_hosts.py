@@ -435,6 +435,32 @@ def test_a_second_release(world: World, tmp_path: Path) -> None:
     assert b"Notes from the fields and places" in page.body
 
 
+def test_what_bootsnap_compiled_of_gems_goes_on_with_the_next_release(world: World, tmp_path: Path) -> None:
+    """And nothing else: another archive of the same id may have a file with the same path, size and time."""
+    data = packaged(tmp_path, "r2b")
+    kept = "tmp/cache/bootsnap/compile-cache-iseq"
+
+    def count(release: str, *words: str) -> int:
+        ran = world.shell(f"cd /var/www/arable/releases/{release} && {' '.join(words)} | wc -l")
+        assert ran.code == 0, ran.stderr
+        return int(ran.stdout)
+
+    own = count("r2", "grep -rlF /var/www/arable/releases/r2/", kept)
+    everything = count("r2", "find", kept, "-type f")
+    assert 0 < own < 50 < 500 < everything
+    good(stage(world, "r2b", data), changed=True)
+    assert count("r2b", "find", kept, "-type f") == everything - own
+    assert count("r2b", "grep -rlF /var/www/arable/releases/", kept) == 0
+    assert count("r2b", "find tmp/cache ! -user rails") == 0
+
+    # What the application cannot have written is no reason to fail, and not taken over.
+    foreign = f"/var/www/arable/releases/r2/{kept}/foreign"
+    assert world.shell(f"rm -r /var/www/arable/releases/r2b; install -m 600 /dev/null {foreign}").code == 0
+    good(stage(world, "r2b", data), changed=True)
+    assert count("r2b", "ls -A tmp/cache 2>&1 | grep -v 'No such file'", "|| true") == 0
+    assert world.shell(f"rm -r /var/www/arable/releases/r2b {foreign}").code == 0
+
+
 def test_rails_is_asked_wherever_the_database_might_not_know(world: World) -> None:
     def pending(asked: str, *versions: str) -> None:
         good(run(world, "pending", "r2"), asked=asked, pending=list(versions), number=len(versions))

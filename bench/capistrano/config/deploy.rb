@@ -4,7 +4,7 @@ set :application, "arable"
 set :deploy_to, "/var/www/arable-cap"
 set :rails_env, "production"
 set :linked_files, %w[config/database.yml]
-set :linked_dirs, %w[.bundle log tmp/pids storage]
+set :linked_dirs, %w[.bundle log tmp/cache tmp/pids storage]
 set :keep_releases, 5
 
 set :service, "arable-cap"

@@ -139,9 +139,10 @@ class Contest:
     def in_service(self, seen: served.Seen, name: str, deployed: Future[Any] | None = None) -> float:
         """When (time.time()) every server served the release and was healthy for the load balancer."""
         deadline, unhealthy = time.monotonic() + LONGEST, 0.0
+        balancers = boto3.client("elbv2")  # one for all looks: making one takes longer than a look
         while True:
             since = seen.since(name)
-            if not healthy(len(self.fleet.servers)):
+            if not healthy(balancers, self.fleet):
                 unhealthy = time.time()
             elif since is not None:
                 return max(since, unhealthy)
@@ -214,11 +215,10 @@ class Contest:
 ALL_AT_ONCE = {"strategy": "side_by_side", "canary": 0, "batch": "100%"}
 
 
-def healthy(servers: int) -> bool:
+def healthy(balancers: Any, fleet: Fleet) -> bool:
     """Whether the load balancer calls every server so; one that is out of it is not listed."""
-    group = tier("web")["TargetGroupArn"]
-    targets = boto3.client("elbv2").describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
-    return all_in([target["TargetHealth"]["State"] for target in targets], servers)
+    targets = balancers.describe_target_health(TargetGroupArn=fleet.targets)["TargetHealthDescriptions"]
+    return all_in([target["TargetHealth"]["State"] for target in targets], len(fleet.servers))
 
 
 def all_in(states: Sequence[str], servers: int) -> bool:

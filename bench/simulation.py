@@ -384,7 +384,7 @@ def real(handler: str) -> Answer:
 def made_up(cloud: Cloud, clock: Clock) -> Iterator[None]:
     """Functions meet `cloud` instead of AWS, and their pauses are the clock's."""
     setattr(boto3, "client", cloud.client)  # noqa: B010
-    for waits in (patience.DEFAULT, patience.OUT_OF_SERVICE):
+    for waits in (patience.DEFAULT, patience.OUT_OF_SERVICE, patience.AT_WORK):
         object.__setattr__(waits, "clock", clock)
         object.__setattr__(waits, "sleep", clock.sleep)
     lock.assure = lambda held: None

@@ -18,7 +18,7 @@ from slipway import foreign, reported
 from slipway import servers as fleet
 from slipway.aws import ssm
 from slipway.errors import CommandFailed
-from slipway.patience import DEFAULT, Patience, linger
+from slipway.patience import AT_WORK, DEFAULT, Patience, linger
 
 # AWS's limit of instance ids a call.
 MOST_SERVERS = 50
@@ -54,7 +54,7 @@ def start(
     seconds: int,
     prefix: str,
     log_group: str,
-    patience: Patience = DEFAULT,
+    patience: Patience = AT_WORK,
     mark: str = "",
     sender: str = SENDER,
 ) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def as_text(value: Any) -> str:
 
 
 def check(
-    command: str, step: str, servers: Sequence[str], log_group: str, patience: Patience = DEFAULT
+    command: str, step: str, servers: Sequence[str], log_group: str, patience: Patience = AT_WORK
 ) -> dict[str, Any]:
     """{"commandId", "status": "running" | "succeeded", "results"}; raises CommandFailed when all have ended
     and one failed. What became of servers that have left their group since does not matter."""
@@ -164,7 +164,7 @@ def check(
     return {"commandId": command, "status": "succeeded", "results": told}
 
 
-def answers(command: str, step: str, servers: Sequence[str], patience: Patience = DEFAULT) -> Results:
+def answers(command: str, step: str, servers: Sequence[str], patience: Patience = AT_WORK) -> Results:
     """[{"server", "status", "result", "fine", "why": empty or what went wrong}] of every server that has not
     left its group since, however it ended; those that have not ended yet too."""
     results = linger(lambda: _look(command, step, servers), lambda seen: not _running(seen), patience)

@@ -31,7 +31,7 @@ from slipway.aws import (
 )
 from slipway.certificate import LookUp
 from slipway.errors import CommandFailed
-from slipway.patience import Patience, linger
+from slipway.patience import AT_WORK, Patience, linger
 from slipway.preflight import Unknown, moment
 from slipway.tried import of, tried
 
@@ -39,7 +39,7 @@ Json = Mapping[str, Any]
 Outputs = Mapping[str, Mapping[str, str]]
 
 # A server says what it runs within a second or two, when Run Command has found it.
-PATIENCE = Patience(seconds=40)
+PATIENCE = Patience(seconds=40, growth=AT_WORK.growth)
 
 # Systems Manager hears of an agent every five minutes; one that was just restarted gets so long to be heard.
 AGENTS = Patience(seconds=20)

@@ -33,7 +33,7 @@ from bench.number import Number
 from rehearsal import host, load, release, ringing, visit
 from rehearsal.host import say
 
-ROUNDS = 3
+ROUNDS = 5
 RATES = load.Rates(kept=80, fresh=10, posts=1)
 """Requests a second: what the region's servers hold on two cores with a release going on beside."""
 WANTED = RATES.kept + RATES.fresh + RATES.posts

@@ -29,8 +29,8 @@ MOST_TOLD = 20
 MOST_SAID = 500
 # The steps of documents that have several (hosts/<document>.yaml); one alone is called as its document is.
 STEPS: Mapping[str, Sequence[str]] = {
-    "stage": ("prepare", "stage"),
-    "configure": ("configure", "pending", "warm"),
+    "stage": ("prepare", "stage", "warm"),
+    "configure": ("configure", "pending"),
 }
 # What the comment of a release's commands begins with.
 SENDER = "slipway"
@@ -223,7 +223,7 @@ def steps(document: str) -> Sequence[str]:
     """Of a document, in their order.
 
     >>> steps("stage"), steps("report")
-    (('prepare', 'stage'), ('report',))
+    (('prepare', 'stage', 'warm'), ('report',))
     """
     return STEPS.get(document, (document,))
 

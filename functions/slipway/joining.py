@@ -21,7 +21,7 @@ from slipway.patience import DEFAULT, Patience, linger
 Json = Mapping[str, Any]
 
 # How long each step may take, in seconds: as long as the steps of its document may together.
-SECONDS = {"stage": 2700, "configure": 660, "activate": 360, "report": 60}
+SECONDS = {"stage": 2790, "configure": 480, "activate": 360, "report": 60}
 
 # What the comments of its commands begin with: a clean-up waits for those of a release alone.
 SENDER = "slipway-join"
@@ -97,6 +97,7 @@ def steps(current: Json, region: str) -> list[dict[str, Any]]:
             "Artifact": release["artifact"],
             "Sha256": release["sha256"],
             "Verify": "false",
+            "WarmOn": "none",
         },
         "configure": {
             "Environment": environment["name"],

@@ -653,18 +653,59 @@ def test_a_release_is_started_before_it_is_activated(world: World) -> None:
     until(lambda: sorted(slots(world)[:2]) == ["active", "inactive"], lambda: slots(world))
 
 
+def test_what_was_started_before_is_started_anew_with_another_configuration(world: World) -> None:
+    good(warm(world, "r1"), changed=True, begun=True)
+    started = process(world)
+    other = encoded({"S3_ENDPOINT": "http://169.254.170.1:4566", "GREETING": "another"})
+    good(world.document("configure", settings(Variables=other)), changed=True)
+    good(beside(world, "r1"), changed=True, before="r2", release="r1", warm=False)
+    serves = world.shell("systemctl show -p MainPID --value arable@$(cat /var/www/arable/shared/slot)")
+    pid = serves.stdout.strip()
+    assert pid not in (started, b"0")
+    assert b"GREETING=another" in world.shell(f"tr '\\0' '\\n' </proc/{int(pid)}/environ").stdout.split()
+    good(world.document("configure", settings()), changed=True)
+    good(run(world, "activate", "r2"), changed=True, before="r1", release="r2", strategy="drain")
+    until(lambda: sorted(slots(world)[:2]) == ["active", "inactive"], lambda: slots(world))
+
+
 def test_nothing_is_started_that_something_might_be_against(world: World) -> None:
-    good(warm(world, "r1"), changed=False, begun=False)  # nobody has said that no migration is pending
-    good(run(world, "pending", "r1"), pending=[])
+    def not_started(release: str, why: str, on: str = SERVER) -> None:
+        ran = warm(world, release, on)
+        good(ran, changed=False, begun=False)
+        assert why in ran.log
+
     for others in ("none", "i-0aaaaaaaaaaaaaaaa", "i-0aaaaaaaaaaaaaaaa,i-0bbbbbbbbbbbbbbbb"):
-        good(warm(world, "r1", others), changed=False, begun=False)
-    good(run(world, "pending", "r2"), pending=[])
-    good(warm(world, "r1"), changed=False, begun=False)  # that was of another release
-    good(warm(world, "r2"), changed=False, begun=False)  # it serves
+        not_started("r1", "nobody asked this server", others)
+    not_started("r2", "this release serves")
+    good(run(world, "pending", "r1"), pending=[])  # so that it is known that nothing but the database counts
+    shared = "/var/www/arable/shared"
+    other = {"a": "b", "b": "a"}[slots(world)[2]]
+    for made, undone, why in (
+        (
+            f"mv {shared}/migrations.proven /tmp",
+            f"mv /tmp/migrations.proven {shared}",
+            "Rails has to be asked",
+        ),
+        (
+            "sed 's/^MemAvailable.*/MemAvailable: 20480 kB/' /proc/meminfo >/tmp/meminfo"
+            " && mount --bind /tmp/meminfo /proc/meminfo",
+            "umount /proc/meminfo",
+            "not the memory",
+        ),
+        (
+            f"mkdir /var/www/arable/slots/{other}.started.new",
+            f"rmdir /var/www/arable/slots/{other}.started.new",
+            "Is a directory",
+        ),
+    ):
+        assert world.shell(made).code == 0, made
+        try:
+            not_started("r1", why)
+        finally:
+            assert world.shell(undone).code == 0, undone
     world.sql("DELETE FROM arable.schema_migrations WHERE version = '20261101090001'")
     try:
-        good(run(world, "pending", "r1"), pending=["20261101090001"])
-        good(warm(world, "r1"), changed=False, begun=False)
+        not_started("r1", "migrations are pending")
     finally:
         world.sql("INSERT INTO arable.schema_migrations VALUES ('20261101090001')")
     assert sorted(slots(world)[:2]) == ["active", "inactive"]

@@ -117,6 +117,10 @@ def test_both_that_ask_aws_do_it_alike() -> None:
     assert embedded("stage", "aws.py") == embedded("configure", "aws.py")
 
 
+def test_both_that_go_by_the_database_alone_look_at_the_same() -> None:
+    assert embedded("pending", "look.py") == embedded("warm", "look.py")
+
+
 def ground(tree: Path) -> str:
     """What the step pending goes by when it asks the database rather than Rails."""
     done = subprocess.run(

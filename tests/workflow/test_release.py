@@ -163,9 +163,10 @@ def test_one_server_alone_asks_which_migrations_are_pending() -> None:
 
 
 def warmed(functions: Functions) -> str:
-    """The servers that were to start the release before their turn."""
-    [given] = [one["parameters"] for one in functions.payloads("StartCommand") if one["step"] == "configure"]
-    return str(given["WarmOn"])
+    """The servers that were to start the release before their turn; each knows whether it may."""
+    given = {one["step"]: one["parameters"] for one in functions.payloads("StartCommand")}
+    assert given["stage"]["WarmOn"] == given["configure"]["WarmOn"]
+    return str(given["stage"]["WarmOn"])
 
 
 @pytest.mark.parametrize(

@@ -642,6 +642,8 @@ def test_a_release_is_started_before_it_is_activated(world: World) -> None:
     assert started != b"0"
     good(run(world, "pending", "r1"), pending=[])
     good(warm(world, "r1"), changed=False, begun=True)
+    asked = {"Application": ARABLE, "Release": "r1", "PendingOn": "none", "WarmOn": SERVER}
+    good(world.document("pending", asked), asked="nobody")  # it knew enough
     timer = world.shell("systemctl show -p ActiveState slipway-settle-arable.timer").stdout.split()
     assert timer == [b"ActiveState=active"], "if nobody activates it, it ends by itself"
     with pelted(world) as answers:
@@ -706,6 +708,8 @@ def test_nothing_is_started_that_something_might_be_against(world: World) -> Non
     world.sql("DELETE FROM arable.schema_migrations WHERE version = '20261101090001'")
     try:
         not_started("r1", "migrations are pending")
+        asked = {"Application": ARABLE, "Release": "r1", "PendingOn": "none", "WarmOn": SERVER}
+        good(world.document("pending", asked), pending=["20261101090001"])
     finally:
         world.sql("INSERT INTO arable.schema_migrations VALUES ('20261101090001')")
     assert sorted(slots(world)[:2]) == ["active", "inactive"]

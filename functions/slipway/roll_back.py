@@ -8,20 +8,31 @@ from typing import Any
 from slipway import servers as fleet
 from slipway import waves
 from slipway.errors import CapacityMissing
+from slipway.patience import Patience, linger
 
 Waves = Sequence[Mapping[str, Any]]
 
+# Of a server that just ended Systems Manager may know before EC2 says so.
+UNTIL_TOLD = Patience(seconds=5)
 
-def plan(cut: Waves, begun: int | None, idle: Collection[str] = ()) -> dict[str, Any]:
+
+def plan(
+    cut: Waves, begun: int | None, idle: Collection[str] = (), patience: Patience = UNTIL_TOLD
+) -> dict[str, Any]:
     """{"waves": [{"servers"}] that go back, in order, "lost": [ids] that run no more}.
 
     `cut`: all waves of the rollout; `begun`: how many of them had begun, None if that is not known.
     `idle`: whom the load balancer sends nobody to. A wave of such servers goes first: taking another one out
     beside it might leave nobody in.
     """
-    lost = fleet.lost(servers(cut))
     back = sorted(waves.back(cut, begun), key=lambda wave: not set(idle).issuperset(wave["servers"]))
-    return {"waves": around(back, lost, fleet.silent(servers(back))), "lost": sorted(lost)}
+
+    def look() -> tuple[set[str], set[str]]:
+        lost = fleet.lost(servers(cut))
+        return lost, fleet.silent(servers(back)) - lost
+
+    lost, silent = linger(look, lambda seen: not seen[1], patience)
+    return {"waves": around(back, lost, silent), "lost": sorted(lost)}
 
 
 def assure_somebody(cut: Waves, lost: Collection[str]) -> None:

@@ -11,7 +11,8 @@ import pytest
 from plan_roll_back.app import handler as plan_roll_back
 from slipway import roll_back, waves
 from slipway.errors import CapacityMissing
-from tests.unit.fakes import Paging, install
+from slipway.patience import Patience
+from tests.unit.fakes import Clock, Paging, install, patience
 
 CUT = [{"servers": ["a"]}, {"servers": ["b", "c"]}, {"servers": ["d", "e"]}]
 
@@ -94,10 +95,28 @@ def test_what_is_lost_does_not_go_back_and_is_named(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_is_silent_keeps_nobody_from_going_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert planned(monkeypatch, 3, silent=["d", "b"]) == {
+    there = Fleet(silent=["d", "b"])
+    install(monkeypatch, ec2=there, ssm=there)
+    assert roll_back.plan(CUT, 3, patience=patience()) == {
         "waves": [{"servers": ["e"]}, {"servers": ["c"]}, {"servers": ["a"]}, {"servers": ["d", "b"]}],
         "lost": [],
     }
+
+
+def test_what_just_ended_is_lost_although_ec2_says_so_a_moment_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, clock = Fleet(silent=["d", "b"]), Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        there.terminated = ["d"] if clock.now > 1 else []
+
+    install(monkeypatch, ec2=there, ssm=there)
+    planned = roll_back.plan(CUT, 3, patience=Patience(seconds=5, clock=clock, sleep=sleep))
+    assert planned == {
+        "waves": [{"servers": ["e"]}, {"servers": ["c"]}, {"servers": ["a"]}, {"servers": ["b"]}],
+        "lost": ["d"],
+    }
+    assert clock.now > 4, "b is waited for, too"
 
 
 def test_without_any_server_there_is_no_way_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -284,6 +284,8 @@ def measured() -> Iterator[Number]:
     release.need_cache(host.Paths(), say)
     with releases.region() as (paths, outputs):
         contest = Contest(paths, outputs)
+        first = contest.turn(SIDE_BY_SIDE)
+        say(first.line() + ", the first")
         turns: list[Turn] = []
         for _ in range(ROUNDS):
             for way in WAYS:
@@ -292,4 +294,5 @@ def measured() -> Iterator[Number]:
         for way, shares in contest.courses.items():
             say("\n".join([f"   {way}, its last turn, state by state:", *(share.line() for share in shares)]))
         yield from rows(turns)
+        yield Number(f"{SIDE_BY_SIDE}, where servers have to ask Rails for migrations", first.seconds, "s")
         yield from contest.back()

@@ -61,7 +61,7 @@ def test_a_server_that_is_lost_while_it_is_drained(region: Rehearsed, first: End
         kill(region, server)
         lost.append(server)
 
-    given = region.given("second")
+    given = region.given()
     given["rollout"] |= {"strategy": "drain", "drainSeconds": 10}
     with visitors(region) as seen:
         ended = region.fail(given, lose)

@@ -9,18 +9,19 @@ socket=/run/arable-cap/puma.sock
 files=/var/www/arable-cap/current/public
 
 if [ "$1" = capistrano ]; then
-  cp "$site" "$kept"
-  sed -e "s|include /etc/nginx/slipway/arable\.upstream;.*|server unix:$socket fail_timeout=0;|" \
-    -e "s|unix:/[^ :;]*|unix:$socket|" \
-    -e "s|include /etc/nginx/slipway/arable\.release\*;.*|root $files;|" \
-    -e "s|root /var/www/arable/[^;]*;|root $files;|" "$kept" >"$site"
+  [ -e "$kept" ] || cp "$site" "$kept" # it may serve already
+  sed -e "s|unix:/[^ :;]*|unix:$socket|" -e "s|root /var/www/arable/[^;]*;|root $files;|" "$kept" >"$site"
   if ! grep -qF "unix:$socket" "$site" || ! grep -qF "root $files;" "$site" ||
-    grep -qE '/var/www/arable/|/run/arable(-[ab])?/|slipway/arable\.' "$site"; then
+    grep -qE '/var/www/arable/|/run/arable(-[ab])?/' "$site"; then
     echo "the configuration of nginx is not what it was: $site" >&2
     exit 1
   fi
-elif [ -e "$kept" ]; then
-  mv "$kept" "$site"
+else
+  [ ! -e "$kept" ] || mv "$kept" "$site"
+  if grep -qF arable-cap "$site"; then
+    echo "nginx would not serve Slipway's application: $site" >&2
+    exit 1
+  fi
 fi
 nginx -t -q
 systemctl reload nginx

@@ -30,6 +30,14 @@ logger = logging.getLogger("ssm")
 ORCHESTRATION = "/var/lib/amazon/ssm/{instance}/document/orchestration/{command}/{step}"
 """Where the agent keeps the script and the downloads of a step."""
 
+WRAPPER = """
+install -D -m 700 /dev/stdin "$1/_script.sh" && chmod 700 "$1" || exit 1
+echo $$ >"$1/pid"
+cd "$2" || exit 1
+exec sh -c "$1/_script.sh"
+"""
+"""Puts the script of a step, its standard input, into the first folder, and runs it in the second."""
+
 STOPPED_CODE = 137
 """Exit code of a plugin that was killed at its time-out or cancelled (agent: CommandStoppedPreemptively)."""
 
@@ -233,12 +241,11 @@ class Runner:
     def _shell(self, command: Command, instance: str, server: Server, plugin: Plugin) -> None:
         step = plugin.step
         folder = _folder(command, instance, step)
-        server.write(f"{folder}/_script.sh", documents.script(step.inputs).encode(), 0o700)
         where = str(step.inputs.get("workingDirectory") or folder)
         # setsid makes the script the leader of a group that CancelCommand can kill as a whole.
-        wrapper = 'chmod 700 "$1"; echo $$ >"$1/pid"; cd "$2" || exit 1; exec sh -c "$1/_script.sh"'
         result = server.run(
-            ["setsid", "--wait", "sh", "-c", wrapper, "sh", folder, where],
+            ["setsid", "--wait", "sh", "-c", WRAPPER, "sh", folder, where],
+            documents.script(step.inputs).encode(),
             timeout=step.timeout,
             env={"AWS_SSM_INSTANCE_ID": instance, "AWS_SSM_REGION_NAME": self._region.name},
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import json
 import math
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -128,9 +129,9 @@ class SystemsManager:
         if time.monotonic() - self._pings.get(instance, -PING_SECONDS) < PING_SECONDS:
             return True
         try:
-            active = server.run(["systemctl", "is-active", "--quiet", AGENT], timeout=30).code == 0
-        except RuntimeError:
-            return False  # The server ended just now.
+            active = server.active(AGENT)
+        except subprocess.TimeoutExpired:
+            return False
         if active:
             self._pings[instance] = time.monotonic()
         return active

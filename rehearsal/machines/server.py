@@ -89,6 +89,11 @@ class Server:
                 raise TimeoutError(f"{self.name} did not come up in {timeout} s: {self.console()}")
             time.sleep(0.05)
 
+    def active(self, unit: str, timeout: float = 30) -> bool:
+        """Whether this unit of the server is active; it is asked often. Raises subprocess.TimeoutExpired."""
+        asked = [*self._enter(), "systemctl", "is-active", "--quiet", unit]
+        return self.alive() and subprocess.run(asked, check=False, timeout=timeout).returncode == 0
+
     def run(
         self,
         argv: Sequence[str],

@@ -27,10 +27,10 @@ class FakeServer:
         self.lives = True
 
     def run(self, argv: Sequence[str], stdin: bytes = b"", timeout: float = 60, env: Any = None) -> Result:
-        return self._results.pop(0) if argv[0] == "setsid" else OK
-
-    def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        self.scripts.append(data.decode())
+        if argv[0] != "setsid":
+            return OK
+        self.scripts.append(stdin.decode())
+        return self._results.pop(0)
 
     def alive(self) -> bool:
         return self.lives

@@ -37,7 +37,7 @@ ROUNDS = 5
 RATES = load.Rates(kept=80, fresh=10, posts=1)
 """Requests a second: what the region's servers hold on two cores with a release going on beside."""
 WANTED = RATES.kept + RATES.fresh + RATES.posts
-BEFORE, AFTER = 2.0, 4.0  # seconds of load before a deployment begins and after its last server serves
+BEFORE, AFTER = 6.0, 4.0  # seconds of load before a deployment begins and after its last server serves
 LONGEST = 300.0
 DOMAIN = "arable.example"
 

@@ -22,8 +22,8 @@ def beside(region: Rehearsed, overlay: str | None = None, **rollout: Any) -> dic
     return given
 
 
-def counted(region: Rehearsed, metric: str) -> float:
-    """What CloudWatch has of the load balancer in all."""
+def counted(region: Rehearsed, metric: str, back: timedelta = timedelta(hours=3)) -> float:
+    """What CloudWatch has of the load balancer since then, and since that minute began."""
     group = region.tier("web")["TargetGroupArn"]
     [found] = region.client("elbv2").describe_target_groups(TargetGroupArns=[group])["TargetGroups"]
     [balancer] = found["LoadBalancerArns"]
@@ -32,7 +32,7 @@ def counted(region: Rehearsed, metric: str) -> float:
         Namespace="AWS/ApplicationELB",
         MetricName=metric,
         Dimensions=[{"Name": "LoadBalancer", "Value": balancer.split(":loadbalancer/")[1]}],
-        StartTime=now - timedelta(hours=3),
+        StartTime=now - back,
         EndTime=now + timedelta(minutes=1),
         Period=60,
         Statistics=["Sum"],
@@ -107,6 +107,8 @@ def test_an_alarm_takes_the_canary_back(region: Rehearsed, went_beside: Went) ->
 def test_a_page_that_fails_takes_the_canary_back(region: Rehearsed, went_beside: Went) -> None:
     """Its health path answers 200 all the time: only the load balancer's metrics tell what visitors get."""
     serving = went_beside[0].given["release"]["id"]
+    # A wave answers for the whole minute in which it begins, so for what the visitors of other tests met.
+    eventually(lambda: not any(counted(region, each, timedelta()) for each in ERRORS), 90, "a good minute")
     before = {metric: counted(region, metric) for metric in ERRORS}
     with load(region.site, "/") as visitors:
         ended = region.fail(beside(region, "broken-page", canary=1, batch=1, bakeSeconds=600))

@@ -12,7 +12,8 @@ from slipway.patience import Patience, linger
 
 Waves = Sequence[Mapping[str, Any]]
 
-# Of a server that just ended Systems Manager may know before EC2 says so. A look at a large fleet is many calls.
+# Of a server that just ended Systems Manager may know before EC2 says so. Once a second: a look at a large
+# fleet is many calls.
 UNTIL_TOLD = Patience(seconds=5, first=1)
 
 
